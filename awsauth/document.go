@@ -1,0 +1,180 @@
+package awsauth
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+)
+
+// Limit is the size at which the API server refuses a ConfigMap, in bytes of
+// its values (k8s.io/kubernetes pkg/apis/core/validation, MaxSecretSize).
+const Limit = 1 << 20
+
+// A Document is the data of aws-auth, read as the authenticator reads it. It
+// is never changed: an edit makes a new one. It is safe for concurrent use.
+type Document struct {
+	data map[string]string
+	reading
+}
+
+// Parse reads the data of aws-auth; nil data is an empty document. The error
+// joins a [*ParseError] for every key that the authenticator cannot read.
+func Parse(data map[string]string) (*Document, error) {
+	r, err := readAll(data)
+	if err != nil {
+		return nil, err
+	}
+	return &Document{data: data, reading: r}, nil
+}
+
+// Data returns a copy of the document as the ConfigMap's data.
+func (d *Document) Data() map[string]string { return maps.Clone(d.data) }
+
+// Size is the bytes that the API server counts against [Limit].
+func (d *Document) Size() int {
+	n := 0
+	for _, text := range d.data {
+		n += len(text)
+	}
+	return n
+}
+
+// Listed is an entry of the document in its place.
+type Listed struct {
+	Entry
+	SyncedBy string // the mark of the tool that wrote it, if it left one
+	Dropped  string // why the authenticator ignores it; empty if it is in force
+}
+
+// Entries lists the entries in the order of the document: roles, users, accounts.
+func (d *Document) Entries() []Listed {
+	out := make([]Listed, 0, len(d.roles)+len(d.users)+len(d.accounts))
+	for _, list := range [][]mapping{d.roles, d.users, d.accounts} {
+		for i := range list {
+			m := &list[i]
+			dropped := m.dropped
+			if m.sso {
+				dropped = "it matches a permission set, which EKS does not switch on"
+			}
+			out = append(out, Listed{m.Entry, m.mark, dropped})
+		}
+	}
+	return out
+}
+
+// list returns the elements of one kind.
+func (r *reading) list(kind Kind) []mapping {
+	switch kind {
+	case Role:
+		return r.roles
+	case User:
+		return r.users
+	}
+	return r.accounts
+}
+
+// edit carries out the edits and returns the new document. An element that no
+// edit names reads in it as it did before and every edited one as asked, or
+// the error says that nothing could be done.
+func (d *Document) edit(edits map[Kind]*edit) (*Document, error) {
+	next := &Document{data: maps.Clone(d.data), reading: d.reading}
+	if next.data == nil {
+		next.data = map[string]string{}
+	}
+	for _, kind := range []Kind{Role, User, Account} {
+		e := edits[kind]
+		if e == nil || e.empty() {
+			continue
+		}
+		have := d.list(kind)
+		l, err := layOut(kind, d.data[kind.Key()], len(have))
+		if err != nil {
+			return nil, err
+		}
+		if err := next.replaceList(kind, l.rewrites(e, have), expected(have, e), len(e.add)); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+// replaceList takes the first of the texts that reads as expected.
+func (d *Document) replaceList(kind Kind, texts []string, want []outcome, added int) error {
+	var firstErr error
+	for _, text := range texts {
+		list, err := readList(kind, text)
+		if err == nil {
+			err = matches(kind, list, want, added)
+		}
+		if err != nil {
+			if firstErr == nil {
+				firstErr = err
+			}
+			continue
+		}
+		d.data[kind.Key()] = text
+		switch kind {
+		case Role:
+			d.roles = list
+		case User:
+			d.users = list
+		case Account:
+			d.accounts = list
+		}
+		return nil
+	}
+	return fmt.Errorf("nothing is written: after the edit the authenticator would not read %s as planned: %w", kind.Key(), firstErr)
+}
+
+// outcome is what must stand at one place of a list after an edit.
+type outcome struct {
+	kept    *mapping // an element that must read as before, or nil and
+	written Entry    // an entry of ours
+}
+
+// expected is the list after an edit, the added entries last.
+func expected(have []mapping, e *edit) []outcome {
+	want := make([]outcome, 0, len(have)+len(e.add))
+	for i := range have {
+		if entry, ok := e.replace[i]; ok {
+			want = append(want, outcome{written: entry})
+		} else if !e.remove[i] {
+			want = append(want, outcome{kept: &have[i]})
+		}
+	}
+	for _, entry := range e.add {
+		want = append(want, outcome{written: entry})
+	}
+	return want
+}
+
+// matches holds a list against what was expected of it. The last added
+// entries may as well stand in front of all others.
+func matches(kind Kind, list []mapping, want []outcome, added int) error {
+	if len(list) != len(want) {
+		return fmt.Errorf("%d entries instead of %d", len(list), len(want))
+	}
+	err := inOrder(kind, list, want)
+	if err != nil && added > 0 && added < len(want) {
+		last := len(want) - added
+		if inOrder(kind, list[:added], want[last:]) == nil && inOrder(kind, list[added:], want[:last]) == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func inOrder(kind Kind, list []mapping, want []outcome) error {
+	for i := range want {
+		got := &list[i]
+		switch w := &want[i]; {
+		case w.kept != nil:
+			if got.ARN != w.kept.ARN || !bytes.Equal(got.raw, w.kept.raw) {
+				return fmt.Errorf("entry %d would read otherwise than before", i+1)
+			}
+		case !SameARN(got.ARN, w.written.ARN), kind != Account && (!got.inForce() || got.mark != Mark || !sameGrant(got.Entry, w.written)):
+			return fmt.Errorf("entry %d, for %s, would read otherwise than planned", i+1, w.written.ARN)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,30 @@
+package awsauth
+
+// Kind is what an entry maps: a role, a user or a whole account.
+type Kind string
+
+// The kinds of entry, each with a key of its own in the ConfigMap.
+const (
+	Role    Kind = "role"
+	User    Kind = "user"
+	Account Kind = "account"
+)
+
+// Key is the key of the ConfigMap's data that holds entries of this kind.
+func (k Kind) Key() string {
+	switch k {
+	case Role:
+		return "mapRoles"
+	case User:
+		return "mapUsers"
+	}
+	return "mapAccounts"
+}
+
+// An Entry lets one identity into the cluster.
+type Entry struct {
+	Kind     Kind     `json:"kind"`
+	ARN      string   `json:"arn"`                // of the role or user; of an account its 12 digits
+	Username string   `json:"username,omitempty"` // in Kubernetes; empty for an account
+	Groups   []string `json:"groups,omitempty"`   // in Kubernetes; none for an account
+}

@@ -1,0 +1,78 @@
+package awsauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The place of aws-auth in an EKS cluster.
+const (
+	Namespace = "kube-system"
+	Name      = "aws-auth"
+)
+
+// ConfigMaps is the part of client-go's ConfigMapInterface that a store needs;
+// every typed client satisfies it. It is bound to one namespace.
+type ConfigMaps interface {
+	Get(ctx context.Context, name string, opts metav1.GetOptions) (*corev1.ConfigMap, error)
+	Create(ctx context.Context, cm *corev1.ConfigMap, opts metav1.CreateOptions) (*corev1.ConfigMap, error)
+	Update(ctx context.Context, cm *corev1.ConfigMap, opts metav1.UpdateOptions) (*corev1.ConfigMap, error)
+}
+
+// ErrConflict says that somebody else wrote since the object was read: read it
+// again, plan again.
+var ErrConflict = errors.New("somebody else has written it since it was read")
+
+// A Store reads and writes one ConfigMap, never without the resourceVersion
+// that was read. It keeps no state and is safe for concurrent use.
+type Store struct {
+	client       ConfigMaps
+	name         string
+	fieldManager string
+}
+
+// NewStore returns a store of the ConfigMap of that name. Writes are recorded
+// under fieldManager.
+func NewStore(client ConfigMaps, name, fieldManager string) *Store {
+	return &Store{client, name, fieldManager}
+}
+
+// Get reads the ConfigMap. One that does not exist comes back empty, without a
+// resourceVersion.
+func (s *Store) Get(ctx context.Context) (*corev1.ConfigMap, error) {
+	cm, err := s.client.Get(ctx, s.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: s.name}}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read ConfigMap %s: %w", s.name, err)
+	}
+	return cm, nil
+}
+
+// Put writes the ConfigMap that [Store.Get] returned, with its data changed:
+// an Update with the resourceVersion that was read, or a Create where there
+// was none. It returns what the API server made of it. The error matches
+// [ErrConflict] where somebody else was first. After any other error the
+// write may have been done all the same.
+func (s *Store) Put(ctx context.Context, cm *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	var out *corev1.ConfigMap
+	var err error
+	if cm.ResourceVersion == "" {
+		out, err = s.client.Create(ctx, cm, metav1.CreateOptions{FieldManager: s.fieldManager})
+	} else {
+		out, err = s.client.Update(ctx, cm, metav1.UpdateOptions{FieldManager: s.fieldManager})
+	}
+	switch {
+	case err == nil:
+		return out, nil
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), cm.ResourceVersion != "" && apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("write ConfigMap %s: %w", s.name, errors.Join(ErrConflict, err))
+	}
+	return nil, fmt.Errorf("write ConfigMap %s: %w", s.name, err)
+}
