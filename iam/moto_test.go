@@ -1,0 +1,214 @@
+package iam_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/rolecall/rolecall/iam"
+)
+
+// startMoto starts getmoto's server, an AWS made by others, and returns its URL.
+func startMoto(t *testing.T) string {
+	t.Helper()
+	const missing = "NOT TESTED: rolecall against an AWS that isn't our own stand-in. To test it: pip install 'moto[server]' (%v)"
+	path, err := exec.LookPath("moto_server")
+	if err != nil {
+		t.Skipf(missing, err)
+	}
+	// A shim may be on the path with nothing behind it.
+	if out, err := exec.Command(path, "--help").CombinedOutput(); err != nil || !strings.Contains(string(out), "--port") {
+		t.Skipf(missing, fmt.Errorf("%s does not run: %w", path, errors.Join(err, errors.New(string(out)))))
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	var output strings.Builder
+	cmd := exec.Command(path, "-H", host, "-p", port)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have gone by itself
+		<-exited
+		if t.Failed() {
+			t.Logf("moto_server said:\n%s", output.String())
+		}
+	})
+
+	url := "http://" + net.JoinHostPort(host, port)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(time.Minute)
+	for {
+		select {
+		case err := <-exited:
+			exited <- err // for the cleanup
+			t.Fatalf("moto_server ended: %v", err)
+		case <-deadline:
+			t.Fatal("moto_server is not ready after a minute")
+		case <-tick.C:
+			resp, err := http.Get(url + "/moto-api/data.json")
+			if err != nil {
+				continue
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return url
+			}
+		}
+	}
+}
+
+func TestMoto(t *testing.T) {
+	url := startMoto(t)
+	setenv(t, "AWS_ENDPOINT_URL="+url, "AWS_ENDPOINT_URL_STS="+url, "AWS_REGION=eu-west-3", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test")
+	cfg, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := moto{t, awsiam.NewFromConfig(cfg)}
+
+	d := open(t, iam.Options{})
+	me, err := d.Caller(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if me.AccountID != "123456789012" || me.Partition != "aws" {
+		t.Errorf("caller is %+v, want moto's account", me)
+	}
+
+	// Nothing there yet: empty, and no error.
+	if got, err := d.PermissionSets(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("permission sets of an empty account: %v, %v", got, err)
+	}
+	m.role("AWSReservedSSO_Admin_"+hexA, "/aws-reserved/sso.amazonaws.com/")
+	m.role("AWSReservedSSO_Admin_RO_"+hexA, "/aws-reserved/sso.amazonaws.com/eu-west-3/")
+	m.role("AWSReservedSSO_Forged_"+hexA, "/")
+	for i := range 120 { // more than one page of 100
+		m.role(fmt.Sprintf("AWSReservedSSO_Set%03d_%s", i, hexB), "/aws-reserved/sso.amazonaws.com/")
+	}
+	m.role("AWSReservedSSO_Admin_"+hexC, "/aws-reserved/sso.amazonaws.com/") // rotated
+	m.group("Empty")
+	m.group("Admins", "alice", "bob")
+
+	sets, err := d.PermissionSets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sets) != 122 {
+		t.Errorf("%d permission sets, want 122", len(sets))
+	}
+	role := func(path, name string, others int) iam.Role {
+		return iam.Role{Name: name, ARN: "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/" + path + name, Others: others}
+	}
+	want := map[string]iam.Role{
+		"Admin":    role("", "AWSReservedSSO_Admin_"+hexC, 1),
+		"Admin_RO": role("eu-west-3/", "AWSReservedSSO_Admin_RO_"+hexA, 0),
+		"Set077":   role("", "AWSReservedSSO_Set077_"+hexB, 0),
+	}
+	got := map[string]iam.Role{"Admin": sets["Admin"], "Admin_RO": sets["Admin_RO"], "Set077": sets["Set077"]}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(iam.Role{}, "Created")); diff != "" {
+		t.Errorf("permission sets (-want +got):\n%s", diff)
+	}
+	if _, ok := sets["Forged"]; ok {
+		t.Error("a role outside the reserved path counts as a permission set's")
+	}
+
+	users, err := d.GroupUsers(t.Context(), "Admins")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantUsers := []iam.User{
+		{Name: "alice", ARN: "arn:aws:iam::123456789012:user/team/alice"},
+		{Name: "bob", ARN: "arn:aws:iam::123456789012:user/team/bob"},
+	}
+	if diff := cmp.Diff(wantUsers, users); diff != "" {
+		t.Errorf("users (-want +got):\n%s", diff)
+	}
+	if got, err := d.GroupUsers(t.Context(), "Empty"); err != nil || len(got) != 0 {
+		t.Errorf("empty group: %v, %v", got, err)
+	}
+	if _, err := d.GroupUsers(t.Context(), "Missing"); !errors.Is(err, iam.ErrNoGroup) {
+		t.Errorf("missing group: %v", err)
+	}
+
+	m.role("reader", "/")
+	d = open(t, iam.Options{RoleARN: "arn:aws:iam::123456789012:role/reader"})
+	if got, err := d.Caller(t.Context()); err != nil || got.ARN != "arn:aws:sts::123456789012:assumed-role/reader/rolecall" {
+		t.Errorf("caller with a role assumed: %+v, %v", got, err)
+	}
+	if _, err := d.GroupUsers(t.Context(), "Admins"); err != nil {
+		t.Errorf("with a role assumed: %v", err)
+	}
+
+	// From here on moto asks for permissions, which reader has none of.
+	resp, err := http.Post(url+"/moto-api/reset-auth", "text/plain", strings.NewReader("0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if _, err := d.GroupUsers(t.Context(), "Admins"); iam.Reason(err) != iam.ReasonDenied {
+		t.Errorf("without permission: %v is for the reason %q", err, iam.Reason(err))
+	}
+}
+
+// moto makes things in the account.
+type moto struct {
+	t   *testing.T
+	iam *awsiam.Client
+}
+
+func (m moto) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m moto) role(name, path string) {
+	m.t.Helper()
+	_, err := m.iam.CreateRole(context.Background(), &awsiam.CreateRoleInput{
+		RoleName: aws.String(name), Path: aws.String(path),
+		AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[]}`),
+	})
+	m.must(err)
+}
+
+func (m moto) group(name string, users ...string) {
+	m.t.Helper()
+	ctx := context.Background()
+	_, err := m.iam.CreateGroup(ctx, &awsiam.CreateGroupInput{GroupName: aws.String(name)})
+	m.must(err)
+	for _, u := range users {
+		_, err := m.iam.CreateUser(ctx, &awsiam.CreateUserInput{UserName: aws.String(u), Path: aws.String("/team/")})
+		m.must(err)
+		_, err = m.iam.AddUserToGroup(ctx, &awsiam.AddUserToGroupInput{UserName: aws.String(u), GroupName: aws.String(name)})
+		m.must(err)
+	}
+}
