@@ -1,0 +1,32 @@
+// Package election runs a function while this agent leads, waits for it, and
+// keeps standing by cheap however many agents there are.
+//
+// Who leads is decided by client-go's elector and a Lease
+// (k8s.io/client-go/tools/leaderelection). In front of it is a standby: an
+// agent that does not lead reads the Lease about every N/5 seconds, N being
+// the number of agents, so that all of them together read it five times a
+// second. It joins the elector when the Lease looks free or forsaken, and
+// leaves it when it has seen another leader in health. A standby holds no
+// watch and no cache, and has no request under way between two reads.
+//
+// # Promised
+//
+//   - The work has returned before the Lease is released. While work is still
+//     ending after a shutdown, the Lease is renewed.
+//   - Work's context ends RenewDeadline after the last renewal that succeeded,
+//     at once when somebody else is seen to hold the Lease. If work has not
+//     returned LeaseDuration − RenewDeadline later, [Elector.Run] returns
+//     [ErrStuck] and the process must exit.
+//   - Nothing here exits the process or starts a goroutine that outlives
+//     [Elector.Run], but for work that does not return (ErrStuck).
+//
+// # Not promised
+//
+//   - The Lease is no fence. A process that was stopped for a while, a Lease
+//     that somebody deleted or took by force, a clock that runs at another rate:
+//     each lets two agents work at the same time, for seconds. Whatever work
+//     writes must be guarded by what it writes to (a resourceVersion).
+//   - N is what the Lease's annotation said at the last read, so a standby that
+//     went to sleep when there were 5,000 agents sleeps for up to 2,000 s even
+//     if there are 3 by then. Agents that start in between read at once.
+package election

@@ -1,0 +1,516 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+func TestNewRefuses(t *testing.T) {
+	good := Config{Client: newStore(t).client("a"), Namespace: testNamespace, Name: testName, Identity: "a"}
+	tests := map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"no client":                 {func(c *Config) { c.Client = nil }, "no client"},
+		"no name":                   {func(c *Config) { c.Name = "" }, "no name"},
+		"no namespace":              {func(c *Config) { c.Namespace = "" }, "no namespace"},
+		"no identity":               {func(c *Config) { c.Identity = "" }, "no identity"},
+		"fewer than no agents":      {func(c *Config) { c.Agents = -1 }, "the number of agents is -1"},
+		"negative duration":         {func(c *Config) { c.RetryPeriod = -1 }, "negative"},
+		"lease of a fraction":       {func(c *Config) { c.LeaseDuration = 12500 * time.Millisecond }, "whole seconds"},
+		"lease below deadline":      {func(c *Config) { c.LeaseDuration = 9 * time.Second }, "not longer than the renew deadline 10s"},
+		"deadline below retries":    {func(c *Config) { c.RetryPeriod = 9 * time.Second }, "not longer than 1.2 times the retry period 9s"},
+		"lease that no Lease holds": {func(c *Config) { c.LeaseDuration = 1 << 32 * time.Second }, "whole seconds"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			tt.change(&cfg)
+			if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error that contains %q", err, tt.want)
+			}
+		})
+	}
+	if _, err := New(good); err != nil {
+		t.Errorf("defaults: %v", err)
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	a, b := Identity("ip-10-0-0-1"), Identity("ip-10-0-0-1")
+	if a == b || !strings.HasPrefix(a, "ip-10-0-0-1_") {
+		t.Errorf("got %q and %q, want two that differ after ip-10-0-0-1_", a, b)
+	}
+}
+
+// The Lease is kept while work ends, however long that takes, and released then.
+func TestShutdownWaitsForWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.terms.linger = time.Minute
+		c.startN(3)
+		defer c.stopAll()
+		leader, _ := c.awaitTerm(10 * time.Second)
+		begun := time.Now()
+		c.stop(leader)
+		if took := time.Since(begun); took < time.Minute {
+			t.Errorf("stopped after %v, before work ended", took)
+		}
+		next, at := c.awaitTerm(time.Minute)
+		if took := at.Sub(begun.Add(time.Minute)); took > 2500*time.Millisecond {
+			t.Errorf("%s leads %v after work ended, want a second or two", next.id, took)
+		}
+	})
+}
+
+// What work is told when the Lease is lost is why; Run returns ErrStuck, in time
+// for the next leader, if work does not listen.
+func TestStuckWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var cause error
+		started, cancelled, release := make(chan struct{}), make(chan time.Time, 1), make(chan struct{})
+		a := c.start(func(ctx context.Context) error {
+			close(started)
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			cancelled <- time.Now()
+			<-release // deaf
+			return nil
+		})
+		<-started
+		time.Sleep(10 * time.Second)
+		c.start(nil)
+		c.store.mu.Lock()
+		var renewed time.Time
+		c.store.changed = func(l *coordinationv1.Lease) {
+			if *l.Spec.HolderIdentity == a.id {
+				renewed = time.Now()
+			}
+		}
+		c.store.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		c.store.disconnect(a.id)
+
+		if got := (<-cancelled).Sub(renewed); got > DefaultRenewDeadline || got < DefaultRenewDeadline-time.Second {
+			t.Errorf("work was cancelled %v after the last renewal, want %v", got, DefaultRenewDeadline)
+		}
+		if cause == nil || !strings.Contains(cause.Error(), "not renewed for 10s") {
+			t.Errorf("cause %v, want one that says that the lease was not renewed", cause)
+		}
+		if err := <-a.done; !errors.Is(err, ErrStuck) {
+			t.Errorf("Run: %v, want ErrStuck", err)
+		}
+		if got := time.Since(renewed); got > DefaultLeaseDuration {
+			t.Errorf("ErrStuck %v after the last renewal, want %v at most", got, DefaultLeaseDuration)
+		}
+		delete(c.agents, a.id)
+		_, at := c.awaitTerm(time.Minute)
+		if at.Sub(renewed) < DefaultLeaseDuration {
+			t.Errorf("the next leads %v after the last renewal, before the stuck one was given up", at.Sub(renewed))
+		}
+		close(release)
+		c.stopAll()
+	})
+}
+
+// A Lease in other hands ends work within two RetryPeriods, where client-go's
+// elector would take RenewDeadline and more.
+func TestStolenLease(t *testing.T) {
+	for name, steal := range map[string]func(*coordinationv1.Lease) *coordinationv1.Lease{
+		"held by another": leaseOf("thief", 0, 0),
+		"released by another": func(l *coordinationv1.Lease) *coordinationv1.Lease {
+			l.Spec.HolderIdentity = ptr.To("")
+			return l
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				c.store.changed = nil // the thief does not wait for work
+				a := c.start(nil)
+				defer c.stopAll()
+				c.awaitTerm(10 * time.Second)
+				time.Sleep(31 * time.Second)
+				stolen := time.Now()
+				c.store.force(steal)
+				for len(c.terms.working()) > 0 {
+					time.Sleep(10 * time.Millisecond)
+				}
+				if took := time.Since(stolen); took > 2*DefaultRetryPeriod {
+					t.Errorf("work ended after %v, want %v at most", took, 2*DefaultRetryPeriod)
+				}
+				if m := a.Status().Mode; m == Leading {
+					t.Errorf("mode %q after the lease was lost", m)
+				}
+				// The thief never renews, so that this agent leads again.
+				c.awaitTerm(DefaultLeaseDuration + 10*time.Second)
+			})
+		})
+	}
+}
+
+// An outage shorter than the deadline goes unnoticed; a longer one ends the
+// term, and somebody leads soon after it.
+func TestOutage(t *testing.T) {
+	for _, tt := range []struct {
+		lasts   time.Duration
+		newTerm bool
+	}{{7 * time.Second, false}, {30 * time.Second, true}, {5 * time.Minute, true}} {
+		t.Run(tt.lasts.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				c.startN(3)
+				defer c.stopAll()
+				leader, _ := c.awaitTerm(10 * time.Second)
+				time.Sleep(31 * time.Second)
+				c.store.mu.Lock()
+				until := time.Now().Add(tt.lasts)
+				c.store.fault = func(string, string) fault {
+					if time.Now().Before(until) {
+						return fault{refused: errors.New("etcdserver: leader changed")}
+					}
+					return fault{}
+				}
+				c.store.mu.Unlock()
+				time.Sleep(tt.lasts - time.Second)
+				if err := leader.Status().Err; err == nil {
+					t.Error("the leader's status shows no error during the outage")
+				}
+				if tt.newTerm {
+					if w := c.terms.working(); len(w) > 0 {
+						t.Errorf("%v works long after the last renewal", w)
+					}
+					c.awaitTerm(time.Second + DefaultLeaseDuration + 10*time.Second)
+				}
+				time.Sleep(time.Minute)
+				if len(c.terms.started) > 0 {
+					t.Error("there was another term, want none")
+				}
+				if err := leader.Status().Err; err != nil {
+					t.Errorf("the leader's status shows %v after the outage", err)
+				}
+			})
+		})
+	}
+}
+
+// The elector makes a deleted Lease anew. Where a standby was faster, two work
+// until the old leader's next renewal: the Lease is no fence.
+func TestDeletedLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.terms.lenient = true
+		c.startN(5)
+		defer c.stopAll()
+		c.awaitTerm(10 * time.Second)
+		for range 20 {
+			time.Sleep(30 * time.Second)
+			c.store.force(func(*coordinationv1.Lease) *coordinationv1.Lease { return nil })
+			time.Sleep(2 * DefaultRetryPeriod)
+			if w := c.terms.working(); len(w) != 1 || c.store.holder() != w[0] {
+				t.Fatalf("%v after the lease was deleted %v work and %q holds it, want one, the holder", 2*DefaultRetryPeriod, w, c.store.holder())
+			}
+		}
+		if c.terms.overlap == 0 {
+			t.Log("no standby was faster than the leader")
+		}
+	})
+}
+
+// Work that returns by itself gives the Lease to somebody else, with or without
+// an error, and its agent comes back later and later.
+func TestWorkReturns(t *testing.T) {
+	for name, result := range map[string]error{"error": errors.New("cannot go on"), "nil": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				var begun []time.Time
+				c.start(func(context.Context) error {
+					begun = append(begun, time.Now())
+					if len(begun) == 8 {
+						c.start(nil)
+					}
+					return result
+				})
+				c.awaitTerm(10 * time.Minute) // the other agent's
+				defer c.stopAll()
+				time.Sleep(5 * time.Minute)
+				if len(begun) != 8 {
+					t.Errorf("%d terms, want 8 and then none beside a healthy leader", len(begun))
+				}
+				for i := 1; i < len(begun); i++ {
+					gap := begun[i].Sub(begun[i-1])
+					least := min(DefaultRetryPeriod<<(i-1), time.Minute)
+					if gap < least || gap > 2*least+5*time.Second {
+						t.Errorf("term %d after %v, want %v to twice that", i+1, gap, least)
+					}
+				}
+			})
+		})
+	}
+}
+
+// An agent that won the Lease but never heard so must not leave it locked: not
+// when it goes on, and not when it is stopped at that moment.
+func TestLostAnswers(t *testing.T) {
+	for _, op := range []string{opCreate, opUpdate} {
+		for _, stop := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s,stopped=%t", op, stop), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCluster(t)
+					if op == opUpdate {
+						c.store.force(leaseOf("", 3, time.Hour))
+					}
+					lost := make(chan struct{})
+					c.store.fault = func(o, _ string) fault {
+						select {
+						case <-lost:
+							return fault{}
+						default:
+						}
+						if o == op {
+							close(lost)
+							return fault{lost: true}
+						}
+						return fault{}
+					}
+					a := c.start(nil)
+					defer c.stopAll()
+					<-lost
+					synctest.Wait()
+					if got := c.store.holder(); got != a.id {
+						t.Fatalf("holder %q, want %q: the fake should have applied the write", got, a.id)
+					}
+					if stop {
+						c.stop(a)
+						if got := c.store.holder(); got != "" {
+							t.Errorf("holder %q after the agent stopped, want none", got)
+						}
+						return
+					}
+					c.awaitTerm(5 * time.Second)
+				})
+			})
+		}
+	}
+	t.Run("release", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			a := c.start(nil)
+			c.awaitTerm(10 * time.Second)
+			time.Sleep(11 * time.Second)
+			n := 0
+			c.store.mu.Lock()
+			c.store.fault = func(op, _ string) fault {
+				n++
+				switch n {
+				case 1:
+					return fault{refused: errors.New("connection reset")} // the first try
+				case 3:
+					return fault{lost: true} // after a look
+				}
+				return fault{}
+			}
+			c.store.mu.Unlock()
+			c.stop(a)
+			if got := c.store.holder(); got != "" {
+				t.Errorf("holder %q, want none", got)
+			}
+			if got := c.store.current().Spec.LeaseTransitions; ptr.Deref(got, -1) != 0 {
+				t.Errorf("leaseTransitions %v, want 0: nobody else held the lease", got)
+			}
+		})
+	})
+}
+
+// A candidate that may read the Lease but not write it does not stay at the
+// elector's pace.
+func TestForbiddenCandidatesStandBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 500
+		c := newCluster(t)
+		c.configure = func(cfg *Config) { cfg.Agents = n }
+		c.store.fault = func(op, _ string) fault {
+			if op != opGet {
+				return fault{refused: errors.New("leases is forbidden")}
+			}
+			return fault{}
+		}
+		c.startN(n)
+		defer c.stopAll()
+		time.Sleep(10 * time.Minute)
+		before := c.store.count(opGet, opCreate, opUpdate)
+		time.Sleep(10 * time.Minute)
+		rate := float64(c.store.count(opGet, opCreate, opUpdate)-before) / 600
+		if usual := 2 * n / 3.2; rate > usual*2/3 {
+			t.Errorf("%.0f requests/s, want less than two thirds of the usual elector's %.0f", rate, usual)
+		}
+		for _, a := range c.agents {
+			if err := a.Status().Err; err == nil || !strings.Contains(err.Error(), "forbidden") {
+				t.Fatalf("status shows %v, want that writing is forbidden", err)
+			}
+		}
+	})
+}
+
+// The leader counts the agents and publishes the number in its renewals; the
+// others reckon with it.
+func TestAgentsAnnotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		answers := []struct {
+			n   int
+			err error
+		}{{40, nil}, {0, nil}, {0, errors.New("daemonsets is forbidden")}, {60, nil}}
+		asked := 0
+		c.configure = func(cfg *Config) {
+			cfg.CountAgents = func(context.Context) (int, error) {
+				a := answers[min(asked, len(answers)-1)]
+				asked++
+				return a.n, a.err
+			}
+		}
+		c.startN(4)
+		defer c.stopAll()
+		leader, _ := c.awaitTerm(10 * time.Second)
+		published := func() string { return c.store.current().Annotations[AgentsAnnotation] }
+
+		time.Sleep(DefaultRetryPeriod + time.Second)
+		if got := published(); got != "40" {
+			t.Errorf("%q is published, want 40", got)
+		}
+		time.Sleep(59 * time.Second)
+		if got := published(); got != "40" || asked != 2 {
+			t.Errorf("after %d answers %q is published, want 40 still after 2", asked, got)
+		}
+		time.Sleep(25 * time.Second)
+		if got := published(); got != "60" || asked != 4 {
+			t.Errorf("after %d answers %q is published, want 60 after 4", asked, got)
+		}
+		time.Sleep(time.Minute) // the standbys' pauses last up to 24 s
+		for _, a := range c.agents {
+			if got := a.Status().Agents; got != 60 {
+				t.Errorf("%s reckons with %d agents, want 60", a.id, got)
+			}
+		}
+		if n := c.store.count(opUpdate); n > 90 {
+			t.Errorf("%d updates in %v: the number has cost writes of its own", n, 3*time.Minute)
+		}
+
+		// It survives a release and the next leader's taking over.
+		c.stop(leader)
+		if got := published(); got != "60" {
+			t.Errorf("%q is published after the release, want 60", got)
+		}
+	})
+	t.Run("given", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			c.configure = func(cfg *Config) { cfg.Agents = 23 }
+			c.start(nil)
+			defer c.stopAll()
+			c.awaitTerm(10 * time.Second)
+			time.Sleep(DefaultRetryPeriod + time.Second)
+			if got := c.store.current().Annotations[AgentsAnnotation]; got != "23" {
+				t.Errorf("%q is published, want 23", got)
+			}
+		})
+	})
+	for _, forged := range []string{"0", "-5", "1e9", "999999999", "many", ""} {
+		t.Run("forged "+forged, func(t *testing.T) {
+			e, err := New(Config{Client: newStore(t).client("a"), Namespace: testNamespace, Name: testName, Identity: "a", Agents: 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := leaseOf("b", 0, 0)(nil)
+			metav1.SetMetaDataAnnotation(&l.ObjectMeta, AgentsAnnotation, forged)
+			e.sighted(opGet, l, nil)
+			if got := e.Status().Agents; got != 7 {
+				t.Errorf("reckons with %d agents, want 7", got)
+			}
+		})
+	}
+}
+
+func TestStatusAndMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		registries := map[string]*prometheus.Registry{}
+		c.configure = func(cfg *Config) {
+			r := prometheus.NewPedanticRegistry()
+			registries[cfg.Identity] = r
+			cfg.Registerer, cfg.Agents = r, 3
+		}
+		first := c.start(nil)
+		_, led := c.awaitTerm(10 * time.Second)
+		second := c.start(nil)
+		third := c.start(nil)
+		defer c.stopAll()
+		time.Sleep(time.Minute)
+
+		s := second.Status()
+		if s.Mode != StandingBy || s.Leader != first.id || s.Err != nil || time.Since(s.Seen) > 5*time.Second || s.Since.After(led.Add(10*time.Second)) {
+			t.Errorf("status of a standby: %+v", s)
+		}
+		if s := first.Status(); s.Mode != Leading || s.Leader != first.id || !s.Since.Equal(led) {
+			t.Errorf("status of the leader: %+v, want leading since %v", s, led)
+		}
+		c.stop(first)
+		next, _ := c.awaitTerm(10 * time.Second)
+		time.Sleep(10 * time.Second)
+		if got := first.Status().Mode; got != StandingBy {
+			t.Errorf("mode %q after Run has returned", got)
+		}
+		want := map[string]string{
+			first.id:  "0 leads, 0 changes",
+			second.id: "0 leads, 1 changes",
+			third.id:  "0 leads, 1 changes",
+		}
+		want[next.id] = "1 leads, 1 changes"
+		got := map[string]string{}
+		for _, a := range []*agent{first, second, third} {
+			got[a.id] = fmt.Sprintf("%v leads, %v changes", testutil.ToFloat64(a.metrics.leader), testutil.ToFloat64(a.metrics.changes))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("metrics (-want +got):\n%s", diff)
+		}
+		if n := testutil.ToFloat64(second.metrics.polls); n < 20 {
+			t.Errorf("%v polls of a standby in a minute, want about 60", n)
+		}
+		for id, r := range registries {
+			families, err := r.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(families) != 3 {
+				t.Errorf("%s: %d metrics, want 3", id, len(families))
+			}
+			problems, err := promlint.NewWithMetricFamilies(families).Lint()
+			if err != nil || len(problems) > 0 {
+				t.Errorf("%s: promlint: %v %v", id, problems, err)
+			}
+		}
+	})
+	reg := prometheus.NewRegistry()
+	cfg := Config{Client: newStore(t).client("a"), Namespace: testNamespace, Name: testName, Identity: "a", Registerer: reg}
+	if _, err := New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(cfg); err == nil {
+		t.Error("metrics were registered twice without an error")
+	}
+}

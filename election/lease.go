@@ -1,0 +1,169 @@
+package election
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/utils/ptr"
+)
+
+// A lease is the client through which client-go's LeaseLock reaches the Lease
+// during one campaign. Standing between the two, it sees what the elector sees
+// at the time when the elector sees it, gives every request a timeout, and
+// publishes the number of agents in the same update that renews the Lease: a
+// write of its own would make the elector's next one fail with a conflict.
+// (LeaseLock keeps the object it last got and replaces its spec only, so the
+// annotation stays when others renew: resourcelock/leaselock.go:77.)
+type lease struct {
+	coordinationv1client.LeaseInterface
+	e *Elector
+
+	healthy chan struct{} // has one item once another leader was seen in health
+	lost    chan struct{} // closed when the Lease, once held, was seen in other hands
+
+	mu          sync.Mutex
+	held        bool      // a write that named us has succeeded, and nothing else was seen since
+	mayHold     bool      // a write that named us was sent, and nothing else was seen since
+	renewed     time.Time // when the last write that named us and succeeded was begun
+	transitions int       // of the Lease as last seen
+	agents      int       // to publish; 0 for nothing
+}
+
+func newLease(e *Elector) *lease {
+	return &lease{
+		LeaseInterface: e.cfg.Client.Leases(e.cfg.Namespace),
+		e:              e,
+		healthy:        make(chan struct{}, 1),
+		lost:           make(chan struct{}),
+	}
+}
+
+// Leases returns l itself, which makes it the LeasesGetter of a LeaseLock.
+func (l *lease) Leases(string) coordinationv1client.LeaseInterface { return l }
+
+func (l *lease) Get(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error) {
+	timed, cancel := context.WithTimeout(ctx, l.e.requestTimeout())
+	defer cancel()
+	got, err := l.LeaseInterface.Get(timed, name, opts)
+	if ctx.Err() != nil {
+		return got, err
+	}
+	v := l.e.sighted(opGet, got, err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		l.transitions = int(ptr.Deref(got.Spec.LeaseTransitions, 0))
+	}
+	switch v {
+	case missing:
+		// While leading, the elector makes the Lease anew; if somebody else is
+		// faster, the next look shows it.
+		l.mayHold = false
+	case healthy, stale, released:
+		l.mayHold = false
+		if l.held {
+			l.held = false
+			l.closeLost()
+		}
+	}
+	if v == healthy {
+		select {
+		case l.healthy <- struct{}{}:
+		default:
+		}
+	}
+	return got, err
+}
+
+// closeLost is called once at most: after it, a lease that is taken again is
+// taken for nobody, because the campaign ends.
+func (l *lease) closeLost() {
+	select {
+	case <-l.lost:
+	default:
+		close(l.lost)
+	}
+}
+
+func (l *lease) Create(ctx context.Context, lease *coordinationv1.Lease, opts metav1.CreateOptions) (*coordinationv1.Lease, error) {
+	return l.write(ctx, opCreate, lease, func(ctx context.Context) (*coordinationv1.Lease, error) {
+		return l.LeaseInterface.Create(ctx, lease, opts)
+	})
+}
+
+func (l *lease) Update(ctx context.Context, lease *coordinationv1.Lease, opts metav1.UpdateOptions) (*coordinationv1.Lease, error) {
+	return l.write(ctx, opUpdate, lease, func(ctx context.Context) (*coordinationv1.Lease, error) {
+		return l.LeaseInterface.Update(ctx, lease, opts)
+	})
+}
+
+func (l *lease) write(ctx context.Context, op string, lease *coordinationv1.Lease, send func(context.Context) (*coordinationv1.Lease, error)) (*coordinationv1.Lease, error) {
+	timed, cancel := context.WithTimeout(ctx, l.e.requestTimeout())
+	defer cancel()
+	naming := ptr.Deref(lease.Spec.HolderIdentity, "") == l.e.cfg.Identity
+	l.mu.Lock()
+	if l.agents > 0 {
+		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, AgentsAnnotation, strconv.Itoa(l.agents))
+	}
+	l.mayHold = l.mayHold || naming
+	l.mu.Unlock()
+
+	begun := time.Now()
+	got, err := send(timed)
+	if err != nil && ctx.Err() != nil {
+		return got, err
+	}
+	l.e.sighted(op, got, err)
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.held, l.mayHold = naming, naming
+		l.transitions = int(ptr.Deref(got.Spec.LeaseTransitions, 0))
+		if naming {
+			l.renewed = begun
+		}
+	}
+	return got, err
+}
+
+// publish has the number of agents written with the next renewal.
+func (l *lease) publish(agents int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.agents = agents
+}
+
+// lastRenewal returns when the last renewal that succeeded was begun. The
+// others' patience begins later, when they first see it.
+func (l *lease) lastRenewal() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.renewed
+}
+
+// lastTransitions returns how often the Lease has changed hands.
+func (l *lease) lastTransitions() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.transitions
+}
+
+// isHeld reports whether the Lease was ours when we last saw it.
+func (l *lease) isHeld() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
+}
+
+// mayBeHeld reports whether the Lease could be ours: it is, or an answer to a
+// write that would make it so was lost.
+func (l *lease) mayBeHeld() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mayHold
+}

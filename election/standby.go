@@ -1,0 +1,99 @@
+package election
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	// readsPerSecond is what all standbys together cost, about.
+	readsPerSecond = 5
+	// unknownAgents is what an unknown number of agents is taken for. At ten, a
+	// standby's pace is that of client-go's elector with its usual 2 s.
+	unknownAgents = 10
+	// maxAgents is more than any cluster has nodes, and bounds what a wrong
+	// annotation can do.
+	maxAgents = 100_000
+	// maxPeriod bounds how long a standby is blind to a leader that went while
+	// the number of agents shrank. Beyond 18,000 agents it costs more than
+	// readsPerSecond.
+	maxPeriod = time.Hour
+)
+
+// standBy reads the Lease now and then, until it is time to join the elector
+// (true) or ctx ends (false). starting says that this is the agent's first
+// call, so that nothing is known of the Lease yet.
+//
+// Reads that fail change nothing: whoever leads may well be able to renew.
+func (e *Elector) standBy(ctx context.Context, starting bool) bool {
+	e.setMode(StandingBy)
+	pause := e.pause()
+	if starting {
+		// What the Lease says about the number of agents is not known before it
+		// is read, so this spreads the start of many as well as two seconds can.
+		pause = rand.N(e.cfg.RetryPeriod)
+	}
+	for sleep(ctx, pause) {
+		switch v := e.read(ctx); {
+		case v == missing, v == released, v == ours:
+			return true
+		case v == stale && !starting:
+			return true
+		case v == stale:
+			// All agents may have been restarted at once and see this. One of
+			// them is enough, since the elector takes another LeaseDuration.
+			pause = spread(e.agents(), min(e.period(), 3*e.cfg.LeaseDuration))
+		default:
+			pause = e.pause()
+		}
+		starting = false
+	}
+	return false
+}
+
+// read is a standby's look at the Lease: one request, no retry.
+func (e *Elector) read(ctx context.Context) verdict {
+	timed, cancel := context.WithTimeout(ctx, e.requestTimeout())
+	defer cancel()
+	lease, err := e.cfg.Client.Leases(e.cfg.Namespace).Get(timed, e.cfg.Name, metav1.GetOptions{})
+	if ctx.Err() != nil {
+		return unknown
+	}
+	e.metrics.polls.Inc()
+	return e.sighted(opGet, lease, err)
+}
+
+// period is the mean time between two reads of one standby. It is never below
+// half a RetryPeriod, which a few agents need so that one of them notices a
+// released Lease within 2 s: client-go's elector would take up to 4.4 s.
+func (e *Elector) period() time.Duration {
+	return min(max(time.Duration(e.agents())*time.Second/readsPerSecond, e.cfg.RetryPeriod/2), maxPeriod)
+}
+
+// pause is uniform over twice the period: whatever made the standbys march in
+// step, a deploy or an outage, is forgotten after one round.
+func (e *Elector) pause() time.Duration {
+	return rand.N(2 * e.period())
+}
+
+// spread returns a delay of up to limit for one of n agents that all ask at
+// the same time. About one of them gets none and their number then grows
+// exponentially, so that the first is early and the crowd late even where n is
+// wrong by orders of magnitude; where uniform delays would bring either a crowd
+// or, if n is much too large, nobody for a long time. It is the truncated
+// exponential timer of https://www.rfc-editor.org/rfc/rfc5401 (RandomBackoff).
+func spread(n int, limit time.Duration) time.Duration {
+	if n < 2 {
+		return 0
+	}
+	u := 1 - rand.Float64() // (0, 1]
+	return max(0, time.Duration(float64(limit)*(1+math.Log(u)/math.Log(float64(n)))))
+}
+
+// requestTimeout keeps one hung request from losing the Lease; half of the
+// deadline is what client-go gives its own (resourcelock.NewFromKubeconfig).
+func (e *Elector) requestTimeout() time.Duration { return e.cfg.RenewDeadline / 2 }

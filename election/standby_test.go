@@ -1,0 +1,252 @@
+package election
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
+)
+
+// All standbys together read the Lease five times a second, however many there
+// are, where client-go's elector costs N/3.2.
+func TestStandbysCostTheSameAtEverySize(t *testing.T) {
+	sizes := []int{50, 500, 2000}
+	if testing.Short() {
+		sizes = sizes[:2]
+	}
+	for _, n := range sizes {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			ours, usual := standbyRate(t, n), usualRate(t, n)
+			t.Logf("%d agents: %.2f requests/s, the usual elector %.1f", n, ours, usual)
+			if ours < 5/1.5 || ours > 5*1.5 {
+				t.Errorf("all standbys make %.2f requests/s, want 5 within a factor of 1.5", ours)
+			}
+			if usual < float64(n)/4.4 {
+				t.Errorf("the usual elector makes %.2f requests/s: it is not the rival it should be", usual)
+			}
+		})
+	}
+}
+
+// standbyRate returns the reads per second around a healthy leader, a while
+// after all have started.
+func standbyRate(t *testing.T, n int) (rate float64) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.configure = func(cfg *Config) {
+			cfg.CountAgents = func(context.Context) (int, error) { return n, nil }
+		}
+		c.startN(n)
+		defer c.stopAll()
+		c.awaitTerm(10 * time.Second)
+		time.Sleep(time.Minute)
+		before, writes := c.store.count(opGet), c.store.count(opUpdate)
+		const during = 20 * time.Minute
+		time.Sleep(during)
+		rate = float64(c.store.count(opGet)-before) / during.Seconds()
+		if w := float64(c.store.count(opUpdate)-writes) / during.Seconds(); w > 0.51 {
+			t.Errorf("%.2f writes/s, want those of the leader alone: 0.5", w)
+		}
+	})
+	return rate
+}
+
+// usualRate is what client-go's elector costs by itself.
+func usualRate(t *testing.T, n int) (rate float64) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), klog.Logger{}))
+		defer cancel()
+		for i := range n {
+			id := fmt.Sprintf("node-%d", i)
+			le, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+				Lock: &resourcelock.LeaseLock{
+					LeaseMeta:  metav1.ObjectMeta{Namespace: testNamespace, Name: testName},
+					Client:     s.client(id),
+					LockConfig: resourcelock.ResourceLockConfig{Identity: id},
+				},
+				LeaseDuration: DefaultLeaseDuration, RenewDeadline: DefaultRenewDeadline, RetryPeriod: DefaultRetryPeriod,
+				Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(context.Context) {}, OnStoppedLeading: func() {}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			go le.Run(ctx)
+		}
+		time.Sleep(10 * time.Second)
+		before := s.count(opGet)
+		const during = time.Minute
+		time.Sleep(during)
+		rate = float64(s.count(opGet)-before) / during.Seconds()
+	})
+	return rate
+}
+
+// A start of everything at once costs each agent three requests at most, on an
+// empty cluster as well as on a Lease whose holder is gone.
+func TestStartOfAllAtOnce(t *testing.T) {
+	const n = 2000
+	count := func(cfg *Config) {
+		cfg.CountAgents = func(context.Context) (int, error) { return n, nil }
+	}
+	check := func(t *testing.T, c *cluster, begun time.Time, limit time.Duration) {
+		_, at := c.awaitTerm(10 * time.Minute)
+		if took := at.Sub(begun); took > limit {
+			t.Errorf("a leader after %v, want %v at most", took, limit)
+		}
+		time.Sleep(begun.Add(2 * time.Minute).Sub(time.Now()))
+		perAgent := float64(c.store.count(opGet, opCreate, opUpdate)) / n
+		t.Logf("a leader after %v, %.2f requests for each agent in two minutes", at.Sub(begun), perAgent)
+		if perAgent > 3 {
+			t.Errorf("%.2f requests for each agent, want 3 at most", perAgent)
+		}
+	}
+	t.Run("no lease", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			c.configure = count
+			begun := time.Now()
+			c.startN(n)
+			defer c.stopAll()
+			check(t, c, begun, 2*time.Second)
+		})
+	})
+	t.Run("stale lease", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			c.configure = count
+			c.store.force(leaseOf("gone", n, time.Hour))
+			begun := time.Now()
+			c.startN(n)
+			defer c.stopAll()
+			check(t, c, begun, DefaultLeaseDuration+10*time.Second)
+		})
+	})
+	// The Lease may tell of many more agents than there are: a cluster that was
+	// scaled to nothing over night and comes back with three nodes.
+	t.Run("three where there were 5000", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			c.store.force(leaseOf("gone", 5000, time.Hour))
+			c.startN(3)
+			defer c.stopAll()
+			c.awaitTerm(3*DefaultLeaseDuration + DefaultLeaseDuration + 10*time.Second)
+		})
+	})
+}
+
+// leaseOf makes a Lease that somebody last renewed some time ago.
+func leaseOf(holder string, agents int, ago time.Duration) func(*coordinationv1.Lease) *coordinationv1.Lease {
+	return func(*coordinationv1.Lease) *coordinationv1.Lease {
+		then := metav1.NewTime(time.Now().Add(-ago))
+		l := &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: testName},
+			Spec: resourcelock.LeaderElectionRecordToLeaseSpec(&resourcelock.LeaderElectionRecord{
+				HolderIdentity: holder, LeaseDurationSeconds: 15, AcquireTime: then, RenewTime: then,
+			}),
+		}
+		if agents > 0 {
+			metav1.SetMetaDataAnnotation(&l.ObjectMeta, AgentsAnnotation, strconv.Itoa(agents))
+		}
+		return l
+	}
+}
+
+func TestPeriod(t *testing.T) {
+	tests := []struct {
+		agents int
+		want   time.Duration
+	}{
+		{0, 2 * time.Second}, // unknown
+		{1, time.Second},
+		{3, time.Second},
+		{10, 2 * time.Second},
+		{50, 10 * time.Second},
+		{5000, 1000 * time.Second},
+		{maxAgents, time.Hour},
+	}
+	for _, tt := range tests {
+		e, err := New(Config{Client: newStore(t).client("a"), Namespace: testNamespace, Name: testName, Identity: "a", Agents: tt.agents})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.period(); got != tt.want {
+			t.Errorf("%d agents: period %v, want %v", tt.agents, got, tt.want)
+		}
+		var sum time.Duration
+		const draws = 10_000
+		for range draws {
+			p := e.pause()
+			if p < 0 || p >= 2*tt.want {
+				t.Fatalf("%d agents: pause %v, want one in [0, %v)", tt.agents, p, 2*tt.want)
+			}
+			sum += p
+		}
+		if mean := sum / draws; mean < tt.want*9/10 || mean > tt.want*11/10 {
+			t.Errorf("%d agents: pauses are %v in the mean, want about %v", tt.agents, mean, tt.want)
+		}
+	}
+}
+
+// Of many who draw at once the first few come early, and a few who believe to
+// be many come before the limit.
+func TestSpread(t *testing.T) {
+	const limit = 45 * time.Second
+	early := 0
+	for range 5000 {
+		d := spread(5000, limit)
+		if d < 0 || d > limit {
+			t.Fatalf("spread: %v, want one in [0, %v]", d, limit)
+		}
+		if d < 20*time.Second {
+			early++
+		}
+	}
+	if early == 0 || early > 150 {
+		t.Errorf("%d of 5000 come in the first 20 s, want about 44", early)
+	}
+	if d := spread(1, limit); d != 0 {
+		t.Errorf("alone: %v, want 0", d)
+	}
+}
+
+// A holder whose clock is wrong costs a standby one visit to the elector at
+// most, not one with each look; and its death is still noticed.
+func TestWrongClock(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				c.configure = func(cfg *Config) { cfg.Agents = 50 }
+				renewing, stop := context.WithCancel(t.Context())
+				go func() {
+					for ok := true; ok; ok = sleep(renewing, 2*time.Second) {
+						c.store.force(leaseOf("skewed", 50, -skew))
+					}
+				}()
+				c.startN(49)
+				defer c.stopAll()
+				time.Sleep(2 * time.Minute)
+				before := c.store.count(opGet)
+				time.Sleep(10 * time.Minute)
+				if rate := float64(c.store.count(opGet)-before) / 600; rate > 7.5 {
+					t.Errorf("%.2f requests/s, want about 5", rate)
+				}
+				stop()
+				died := time.Now()
+				_, at := c.awaitTerm(2 * time.Minute)
+				if took := at.Sub(died); took > DefaultLeaseDuration+10*time.Second || took < 10*time.Second {
+					t.Errorf("taken over after %v, want about %v", took, DefaultLeaseDuration+5*time.Second)
+				}
+			})
+		})
+	}
+}

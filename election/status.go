@@ -1,0 +1,154 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
+)
+
+// A Mode is what an agent does in the election.
+type Mode string
+
+// The modes of an [Elector].
+const (
+	StandingBy Mode = "standing by" // reads the Lease now and then
+	Electing   Mode = "electing"    // has joined client-go's elector
+	Leading    Mode = "leading"     // work runs
+)
+
+// Status says what this agent knows about the election. A standby's knowledge
+// is as old as its last look, see Seen.
+type Status struct {
+	Mode   Mode
+	Leader string    // identity of the holder at the last look; "" if none, or never seen
+	Since  time.Time // when this agent first saw Leader hold the Lease
+	Seen   time.Time // when this agent last read or wrote the Lease; zero if never
+	Agents int       // how many agents it reckons with
+	Err    error     // what the last reads or writes of the Lease failed with; nil if they did not
+}
+
+// Status returns what is known now.
+func (e *Elector) Status() Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.status
+	s.Err = errors.Join(e.errs[opGet], e.errs[opCreate], e.errs[opUpdate])
+	return s
+}
+
+func (e *Elector) setMode(m Mode) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status.Mode = m
+	e.metrics.setLeading(m == Leading)
+}
+
+func (e *Elector) agents() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.status.Agents
+}
+
+func (e *Elector) setAgents(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status.Agents = n
+}
+
+// The operations on the Lease, as they are called in logs.
+const (
+	opGet    = "get"
+	opCreate = "create"
+	opUpdate = "update"
+)
+
+// sighted takes in the answer to any request for the Lease, the elector's as
+// well as the standby's, and returns what it says about the holder.
+func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) verdict {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if apierrors.IsNotFound(err) && op == opGet {
+		lease, err = nil, nil
+	}
+	e.answered(op, err)
+	if err != nil {
+		return unknown
+	}
+	now := time.Now()
+	v := e.seen.look(lease, now)
+	holder := ""
+	if lease != nil {
+		holder = ptr.Deref(lease.Spec.HolderIdentity, "")
+		if n, err := strconv.Atoi(lease.Annotations[AgentsAnnotation]); err == nil && n >= 1 && n <= maxAgents {
+			e.status.Agents = n
+		}
+	}
+	e.status.Seen = now
+	if holder != e.status.Leader {
+		e.status.Leader, e.status.Since = holder, now
+		e.metrics.holder(holder)
+		if v == stale || v == healthy {
+			e.log.Info("another agent leads", "leader", holder)
+		}
+	}
+	return v
+}
+
+// answered logs when requests of a kind begin to fail and when they succeed
+// again. A conflict is no failure, only another agent that was faster. The
+// caller holds mu.
+func (e *Elector) answered(op string, err error) {
+	switch {
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
+		return
+	case err != nil && e.errs[op] != nil:
+		e.log.Debug("still cannot reach the lease", "operation", op, "err", err)
+	case err != nil:
+		e.log.Warn("cannot reach the lease, trying again", "operation", op, "err", err)
+	}
+	if err != nil {
+		e.errs[op] = err
+		return
+	}
+	failing := len(e.errs)
+	if op != opGet {
+		clear(e.errs) // a leader that renews does not read
+	}
+	delete(e.errs, op)
+	if len(e.errs) < failing {
+		e.log.Info("the lease can be reached again", "operation", op)
+	}
+}
+
+// countAgents asks how many agents there are, now and every minute, and has the
+// answer published with the next renewal. It returns when ctx ends.
+func (e *Elector) countAgents(ctx context.Context, publish func(int)) {
+	if e.cfg.CountAgents == nil {
+		if e.cfg.Agents > 0 {
+			publish(e.cfg.Agents)
+		}
+		return
+	}
+	for failing, pause := false, time.Duration(0); sleep(ctx, pause); {
+		n, err := e.cfg.CountAgents(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil && n >= 1 && n <= maxAgents:
+			publish(n)
+			failing, pause = false, countPeriod
+			continue
+		case !failing:
+			e.log.Warn("cannot count the agents, reckoning with the last number", "agents", e.agents(), "answer", n, "err", err)
+		}
+		failing, pause = true, countPeriod/6
+	}
+}
+
+// countPeriod is the time between two counts of the agents.
+const countPeriod = time.Minute
