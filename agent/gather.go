@@ -1,0 +1,492 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/roster"
+)
+
+// The names of the sources, as the ledger and the metrics know them. Those of
+// a permission set and of a group are followed by "/" and its name.
+const (
+	sourceFile      = "file"
+	sourceSet       = "permission-set"
+	sourceGroup     = "group"
+	sourceKarpenter = "karpenter"
+	sourceExtra     = "extra"
+	sourceNode      = "node"
+)
+
+// What every Linux node's role is mapped to
+// (https://docs.aws.amazon.com/eks/latest/userguide/auth-configmap.html).
+const (
+	nodeUsername = "system:node:{{EC2PrivateDNSName}}"
+	windowsGroup = "eks:kube-proxy-windows"
+)
+
+// nodeGroups returns a new slice: callers append to it.
+func nodeGroups() []string { return []string{"system:bootstrappers", "system:nodes"} }
+
+// liveFor is how long after its last report a node's role counts as in use.
+// Reports are renewed about hourly.
+const liveFor = 3 * roster.StaleAfter
+
+// sourceKind is a source's name without what it is about: bounded, for metrics.
+func sourceKind(name string) string {
+	kind, _, _ := strings.Cut(name, "/")
+	return kind
+}
+
+// gathered is what the sources want at one moment.
+type gathered struct {
+	sources  []awsauth.Source
+	required []string         // ARNs that must be mapped after a write
+	errs     map[string]error // of the sources that failed, by name; nil for one not asked yet
+	reported int              // node roles that live agents report
+}
+
+// gatherer asks the sources. Its knowledge of IAM is asked apart, by refresh,
+// so that node roles never wait for IAM. It is safe for concurrent use.
+type gatherer struct {
+	log       *slog.Logger
+	roster    Roster
+	self      func() (Node, bool)
+	directory func(ctx context.Context, region, roleARN string) (Directory, error)
+	now       func() time.Time
+
+	mu      sync.Mutex
+	opened  openDirectory
+	account Account // as IAM says, where IMDS does not
+	iam     iamView
+	success map[string]time.Time // when a source was last right, by kind
+	missing map[string]time.Time // when a node role was first missed in the roster
+}
+
+// openDirectory is the directory in use, and for which part of the config.
+type openDirectory struct {
+	region, roleARN string
+	Directory
+}
+
+// iamView is what IAM said last.
+type iamView struct {
+	asked   bool
+	sets    map[string]string
+	setsErr error
+	groups  map[string]groupView
+}
+
+type groupView struct {
+	users []IAMUser
+	err   error
+}
+
+// refresh asks IAM everything that the spec needs. The view it leaves is whole:
+// what failed is known to have failed.
+func (g *gatherer) refresh(ctx context.Context, spec *Spec) error {
+	if !spec.asksIAM() {
+		return nil
+	}
+	view := iamView{asked: true, groups: map[string]groupView{}}
+	dir, err := g.open(ctx, spec)
+	if err != nil {
+		view.setsErr = err
+		for _, group := range spec.Groups {
+			view.groups[group.Name] = groupView{err: err}
+		}
+	} else {
+		view.ask(ctx, dir, spec)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	errs := []error{view.setsErr}
+	for _, name := range slices.Sorted(maps.Keys(view.groups)) {
+		errs = append(errs, view.groups[name].err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.iam = view
+	return errors.Join(errs...)
+}
+
+func (v *iamView) ask(ctx context.Context, dir Directory, spec *Spec) {
+	if len(spec.PermissionSets) > 0 {
+		v.sets, v.setsErr = dir.PermissionSets(ctx)
+	}
+	for _, group := range spec.Groups {
+		if _, done := v.groups[group.Name]; done {
+			continue
+		}
+		users, err := dir.GroupUsers(ctx, group.Name)
+		v.groups[group.Name] = groupView{users, err}
+	}
+}
+
+func (g *gatherer) open(ctx context.Context, spec *Spec) (Directory, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened.Directory != nil && g.opened.region == spec.Region && g.opened.roleARN == spec.RoleARN {
+		return g.opened.Directory, nil
+	}
+	dir, err := g.directory(ctx, spec.Region, spec.RoleARN)
+	if err != nil {
+		return nil, fmt.Errorf("open the IAM directory: %w", err)
+	}
+	g.opened = openDirectory{spec.Region, spec.RoleARN, dir}
+	return dir, nil
+}
+
+// ownAccount is the account that $ACCOUNTID stands for: the node's, or where
+// there is no IMDS the caller's.
+func (g *gatherer) ownAccount(ctx context.Context, spec *Spec) (Account, error) {
+	if node, ok := g.self(); ok {
+		return node.Account, nil
+	}
+	g.mu.Lock()
+	account := g.account
+	g.mu.Unlock()
+	if account.ID != "" {
+		return account, nil
+	}
+	dir, err := g.open(ctx, spec)
+	if err != nil {
+		return Account{}, err
+	}
+	account, err = dir.Caller(ctx)
+	if err != nil {
+		return Account{}, fmt.Errorf("the account is unknown: IMDS does not answer here, and STS says: %w", err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.account = account
+	return account, nil
+}
+
+// gather asks every source what it wants. It never fails as a whole: a source
+// that does is marked, and the plan keeps what it asked for before.
+func (g *gatherer) gather(ctx context.Context, spec *Spec, doc *awsauth.Document, ledger *awsauth.Ledger) gathered {
+	out := gathered{errs: map[string]error{}}
+	add := func(name string, entries []awsauth.Entry, err error) {
+		out.sources = append(out.sources, awsauth.Source{Name: name, Entries: entries, Failed: err != nil})
+		if err != nil && !errors.Is(err, errNotAsked) {
+			out.errs[name] = err
+		}
+	}
+	account := sync.OnceValues(func() (Account, error) { return g.ownAccount(ctx, spec) })
+
+	entries, err := fileEntries(spec, account)
+	add(sourceFile, entries, err)
+
+	g.mu.Lock()
+	view := g.iam
+	g.mu.Unlock()
+	for _, set := range spec.PermissionSets {
+		entries, err := view.setEntries(set)
+		add(sourceSet+"/"+set.Name, entries, err)
+	}
+	for _, group := range spec.Groups {
+		entries, err := view.groupEntries(group)
+		add(sourceGroup+"/"+group.Name, entries, err)
+	}
+
+	windows := windowsRoles{names: spec.Nodes.Windows}
+	karpenter, karpenterErr := nodeEntries(spec.Karpenter, account, &windows)
+	extra, extraErr := nodeEntries(spec.Nodes.Extra, account, &windows)
+	reported, live, reportedErr := g.nodeRoles(ctx, spec, doc, ledger, account)
+	for i := range reported {
+		windows.extend(&reported[i])
+	}
+	listed, listedErr := windows.listed(account)
+	add(sourceKarpenter, karpenter, karpenterErr)
+	add(sourceExtra, append(extra, listed...), errors.Join(extraErr, listedErr))
+	add(sourceNode, reported, reportedErr)
+	out.reported = len(live)
+	for _, e := range extra {
+		out.required = append(out.required, e.ARN)
+	}
+	if spec.Nodes.Report {
+		out.required = append(out.required, live...)
+	}
+	g.remember(out)
+	return out
+}
+
+// remember keeps when each kind of source was last right.
+func (g *gatherer) remember(out gathered) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	failed := map[string]bool{}
+	for _, s := range out.sources {
+		failed[sourceKind(s.Name)] = failed[sourceKind(s.Name)] || s.Failed
+	}
+	for kind, bad := range failed {
+		if !bad {
+			g.success[kind] = g.now()
+		}
+	}
+}
+
+func (g *gatherer) lastSuccess() map[string]time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.success)
+}
+
+// fileEntries are what the file names itself.
+func fileEntries(spec *Spec, account func() (Account, error)) ([]awsauth.Entry, error) {
+	var out []awsauth.Entry
+	for _, r := range spec.Roles {
+		arn, err := expand(r.ARN, account)
+		if err == nil {
+			arn, err = awsauth.RoleARN(arn)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, awsauth.Entry{Kind: awsauth.Role, ARN: arn, Username: r.Username, Groups: r.Groups})
+	}
+	for _, u := range spec.Users {
+		arn, err := expand(u.ARN, account)
+		if err == nil {
+			arn, err = awsauth.UserARN(arn)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, awsauth.Entry{Kind: awsauth.User, ARN: arn, Username: u.Username, Groups: u.Groups})
+	}
+	for _, id := range spec.Accounts {
+		id, err := expand(id, account)
+		if err == nil {
+			err = awsauth.CheckAccountID(id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, awsauth.Entry{Kind: awsauth.Account, ARN: id})
+	}
+	return out, nil
+}
+
+// expand fills in $ACCOUNTID and $PARTITION, and asks for the account only
+// where one of them stands.
+func expand(s string, account func() (Account, error)) (string, error) {
+	if !strings.Contains(s, "$") {
+		return s, nil
+	}
+	a, err := account()
+	if err != nil {
+		return "", err
+	}
+	return strings.NewReplacer("$ACCOUNTID", a.ID, "$PARTITION", a.Partition).Replace(s), nil
+}
+
+// errNotAsked says that a source has not been asked yet: nothing to report.
+var errNotAsked = errors.New("not asked yet")
+
+func (v *iamView) setEntries(set PermissionSet) ([]awsauth.Entry, error) {
+	switch {
+	case !v.asked:
+		return nil, errNotAsked
+	case v.setsErr != nil:
+		return nil, v.setsErr
+	}
+	arn, ok := v.sets[set.Name]
+	if !ok {
+		return nil, fmt.Errorf("permission set %q has no role in this account: assign it to the account in IAM Identity Center, or take it out of the config", set.Name)
+	}
+	arn, err := awsauth.RoleARN(arn)
+	if err != nil {
+		return nil, err
+	}
+	return []awsauth.Entry{{Kind: awsauth.Role, ARN: arn, Username: set.Username, Groups: set.Groups}}, nil
+}
+
+func (v *iamView) groupEntries(group Group) ([]awsauth.Entry, error) {
+	seen, ok := v.groups[group.Name]
+	switch {
+	case !ok:
+		return nil, errNotAsked
+	case seen.err != nil:
+		return nil, seen.err
+	}
+	out := make([]awsauth.Entry, 0, len(seen.users))
+	for _, u := range seen.users {
+		arn, err := awsauth.UserARN(u.ARN)
+		if err != nil {
+			return nil, err
+		}
+		id, _ := awsauth.ARNAccount(arn)
+		username := strings.NewReplacer("{{UserName}}", u.Name, "{{AccountID}}", id).Replace(group.Username)
+		if err := awsauth.CheckUsername(username); err != nil {
+			return nil, err
+		}
+		out = append(out, awsauth.Entry{Kind: awsauth.User, ARN: arn, Username: username, Groups: group.Groups})
+	}
+	return out, nil
+}
+
+func nodeEntry(arn string) awsauth.Entry {
+	return awsauth.Entry{Kind: awsauth.Role, ARN: arn, Username: nodeUsername, Groups: nodeGroups()}
+}
+
+// nodeEntries maps the roles of nodes that the file names.
+func nodeEntries(arns []string, account func() (Account, error), windows *windowsRoles) ([]awsauth.Entry, error) {
+	var out []awsauth.Entry
+	for _, arn := range arns {
+		arn, err := expand(arn, account)
+		if err == nil {
+			arn, err = awsauth.RoleARN(arn)
+		}
+		if err != nil {
+			return nil, err
+		}
+		e := nodeEntry(arn)
+		windows.extend(&e)
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// nodeRoles are the roles that nodes run under: those that agents report, and
+// those that they reported and that are kept. live lists the ARNs of roles of
+// which a report is fresh.
+func (g *gatherer) nodeRoles(ctx context.Context, spec *Spec, doc *awsauth.Document, ledger *awsauth.Ledger, account func() (Account, error)) (entries []awsauth.Entry, live []string, err error) {
+	mapped := map[string]bool{}
+	add := func(e awsauth.Entry) {
+		if k := strings.ToLower(e.ARN); !mapped[k] {
+			mapped[k] = true
+			entries = append(entries, e)
+		}
+	}
+	if spec.Nodes.Report {
+		reports, err := g.roster.List(ctx)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the roster: %w", err)
+		}
+		for _, name := range reports.Invalid {
+			g.log.Warn("lease in the roster is no report", "lease", name)
+		}
+		own, err := account()
+		if err != nil && len(reports.Reports) > 0 {
+			return nil, nil, err
+		}
+		for _, r := range reports.Reports {
+			arn, err := acceptReport(r.RoleARN, own, spec.Nodes.Accounts)
+			if err != nil {
+				g.log.Warn("reported role refused", "node", r.Node, "err", err)
+				continue
+			}
+			age := g.now().Sub(r.Renewed)
+			if age < liveFor {
+				live = append(live, arn)
+			} else if spec.Nodes.KeepUnused > 0 && age > spec.Nodes.KeepUnused {
+				continue
+			}
+			add(nodeEntry(arn))
+		}
+	}
+	// Roles that we mapped and nobody reports: the lease is gone, reporting
+	// was switched off, or the ledger was lost.
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	inLedger := map[string]bool{}
+	for i := range ledger.Owned {
+		o := &ledger.Owned[i]
+		k := strings.ToLower(o.ARN)
+		inLedger[k] = true
+		if slices.ContainsFunc(o.Claims, func(c awsauth.Claim) bool { return c.Source == sourceNode }) && !mapped[k] && g.kept(k, spec) {
+			add(nodeEntry(o.ARN))
+		}
+	}
+	for _, l := range doc.Entries() {
+		k := strings.ToLower(l.ARN)
+		if l.SyncedBy == awsauth.Mark && l.Kind == awsauth.Role && !inLedger[k] && !mapped[k] && slices.Contains(l.Groups, "system:nodes") && g.kept(k, spec) {
+			add(nodeEntry(l.ARN))
+		}
+	}
+	return entries, live, nil
+}
+
+// kept reports whether a role that nobody reports any more stays, counted from
+// when this leader missed it first.
+func (g *gatherer) kept(k string, spec *Spec) bool {
+	since, ok := g.missing[k]
+	if !ok {
+		since = g.now()
+		g.missing[k] = since
+	}
+	return spec.Nodes.KeepUnused == 0 || g.now().Sub(since) < max(spec.Nodes.KeepUnused, liveFor)
+}
+
+// acceptReport believes a report only of an allowed account and of the
+// cluster's own partition.
+func acceptReport(arn string, own Account, allowed []string) (string, error) {
+	arn, err := awsauth.RoleARN(arn)
+	if err != nil {
+		return "", err
+	}
+	id, partition := awsauth.ARNAccount(arn)
+	if partition != own.Partition {
+		return "", fmt.Errorf("%s is of partition %s, this cluster of %s", arn, partition, own.Partition)
+	}
+	if len(allowed) == 0 && id != own.ID || len(allowed) > 0 && !slices.Contains(allowed, id) {
+		return "", fmt.Errorf("%s is of an account that nodeRoles.accounts does not list", arn)
+	}
+	return arn, nil
+}
+
+// windowsRoles gives Windows nodes' roles their further group.
+type windowsRoles struct {
+	names []string        // ARNs or bare role names
+	found map[string]bool // bare names of which a role was mapped
+}
+
+// extend adds the group to a node's role that is listed by its bare name.
+func (w *windowsRoles) extend(e *awsauth.Entry) {
+	for _, name := range w.names {
+		if strings.HasSuffix(strings.ToLower(e.ARN), ":role/"+strings.ToLower(name)) {
+			if w.found == nil {
+				w.found = map[string]bool{}
+			}
+			w.found[name] = true
+			e.Groups = append(e.Groups, windowsGroup)
+			return
+		}
+	}
+}
+
+// listed maps the listed roles themselves: no agent on Linux reports them. A
+// bare name that is no other node's role is one of the cluster's own account.
+func (w *windowsRoles) listed(account func() (Account, error)) ([]awsauth.Entry, error) {
+	var out []awsauth.Entry
+	for _, name := range w.names {
+		if w.found[name] {
+			continue
+		}
+		if !strings.Contains(name, ":") {
+			name = "arn:$PARTITION:iam::$ACCOUNTID:role/" + name
+		}
+		arn, err := expand(name, account)
+		if err == nil {
+			arn, err = awsauth.RoleARN(arn)
+		}
+		if err != nil {
+			return nil, err
+		}
+		e := nodeEntry(arn)
+		e.Groups = append(e.Groups, windowsGroup)
+		out = append(out, e)
+	}
+	return out, nil
+}

@@ -1,0 +1,367 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/roster"
+)
+
+// LedgerName is the ConfigMap in the agent's namespace that holds the ledger.
+const LedgerName = "rolecall-ledger"
+
+// FieldManager is the name under which the API server records our writes.
+const FieldManager = "rolecall"
+
+// Roster lists which node roles are in use. List reads all pages from the API
+// server; it is safe for concurrent use.
+type Roster interface {
+	List(ctx context.Context) (roster.ListResult, error)
+}
+
+// Options is what a [Leader] works with.
+type Options struct {
+	Client    kubernetes.Interface
+	Namespace string // of the ledger and the roster
+
+	AWSAuthNamespace string // default kube-system
+	AWSAuthName      string // default aws-auth
+
+	Roster Roster
+	// Self is who this node is, once IMDS has answered.
+	Self func() (Node, bool)
+	// Directory opens the IAM directory for a region and a role to assume.
+	// It is called again only when one of the two changes.
+	Directory func(ctx context.Context, region, roleARN string) (Directory, error)
+
+	NodeName   string // in Events
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time // default time.Now
+}
+
+// A Leader does the leader's work. Its methods must not run at the same time,
+// but for [Leader.Apply] and [Leader.Busy].
+type Leader struct {
+	opts    Options
+	log     *slog.Logger
+	now     func() time.Time
+	gather  *gatherer
+	metrics *metrics
+
+	awsAuth, ledgerStore *awsauth.Store
+
+	spec        atomic.Pointer[Spec]
+	wake        chan struct{} // holds one token: a pass is due
+	respec      chan struct{} // holds one token: the spec changed
+	lastWritten atomic.Pointer[string]
+	busySince   atomic.Int64 // Unix nanoseconds of a running pass's start, or 0
+
+	// Of the term:
+	ledger   *ledgerObject // as read or written last; nil to read it again
+	standing map[string]notice
+	recorder record.EventRecorder
+}
+
+// NewLeader returns a leader that has asked nothing yet.
+func NewLeader(opts Options) *Leader {
+	if opts.AWSAuthNamespace == "" {
+		opts.AWSAuthNamespace = awsauth.Namespace
+	}
+	if opts.AWSAuthName == "" {
+		opts.AWSAuthName = awsauth.Name
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	l := &Leader{
+		opts: opts, log: opts.Logger, now: opts.Now,
+		metrics:     newMetrics(opts.Registerer),
+		awsAuth:     awsauth.NewStore(opts.Client.CoreV1().ConfigMaps(opts.AWSAuthNamespace), opts.AWSAuthName, FieldManager),
+		ledgerStore: awsauth.NewStore(opts.Client.CoreV1().ConfigMaps(opts.Namespace), LedgerName, FieldManager),
+		wake:        make(chan struct{}, 1),
+		respec:      make(chan struct{}, 1),
+	}
+	l.newTerm()
+	return l
+}
+
+// newTerm forgets what a former term knew: another leader may have acted since.
+func (l *Leader) newTerm() {
+	l.ledger, l.standing, l.recorder = nil, nil, nil
+	l.lastWritten.Store(nil)
+	l.gather = &gatherer{
+		log: l.log, roster: l.opts.Roster, self: l.opts.Self, directory: l.opts.Directory, now: l.now,
+		success: map[string]time.Time{}, missing: map[string]time.Time{},
+	}
+}
+
+// Apply hands over a new spec; the running term acts on it at once.
+func (l *Leader) Apply(spec *Spec) {
+	l.spec.Store(spec)
+	notify(l.respec)
+	notify(l.wake)
+}
+
+// Busy is for how long the pass that runs now has been running, 0 if none does.
+func (l *Leader) Busy() time.Duration {
+	since := l.busySince.Load()
+	if since == 0 {
+		return 0
+	}
+	return l.now().Sub(time.Unix(0, since))
+}
+
+// notify leaves a token if there is none yet: many reasons, one pass.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Once asks every source and makes one pass; with dryRun it writes nothing.
+// Sources that failed are in the outcome, not in the error.
+func (l *Leader) Once(ctx context.Context, dryRun bool) (*Outcome, error) {
+	spec := l.spec.Load()
+	l.newTerm()
+	if err := l.gather.refresh(ctx, spec); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		l.log.Debug("IAM could not be asked wholly", "err", err)
+	}
+	return l.pass(ctx, spec, dryRun)
+}
+
+// Lead does the work of one term and returns nil when ctx ends and everything
+// it started has ended. [Leader.Apply] must have been called.
+func (l *Leader) Lead(ctx context.Context) error {
+	l.newTerm()
+	defer l.metrics.clear()
+	events := record.NewBroadcaster(record.WithContext(ctx))
+	defer events.Shutdown()
+	events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: l.opts.Client.CoreV1().Events(l.opts.AWSAuthNamespace)})
+	l.recorder = events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "rolecall", Host: l.opts.NodeName})
+
+	notify(l.wake)
+	notify(l.respec)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.watchAWSAuth(ctx) })
+	g.Go(func() error { return l.watchRoster(ctx) })
+	g.Go(func() error { return l.refreshIAM(ctx) })
+	g.Go(func() error { return l.work(ctx) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// work makes a pass whenever one is due. A burst of reasons is one pass: the
+// first is made at once, further ones at most every passGap.
+func (l *Leader) work(ctx context.Context) error {
+	const passGap = 200 * time.Millisecond
+	limit := rate.NewLimiter(rate.Every(passGap), 3)
+	backoff := time.Duration(0)
+	for {
+		var retry <-chan time.Time
+		if backoff > 0 {
+			retry = time.After(jitter(backoff))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.wake:
+		case <-retry:
+		}
+		if limit.Wait(ctx) != nil {
+			return nil
+		}
+		select { // what came while waiting is answered by this pass
+		case <-l.wake:
+		default:
+		}
+		if err := l.onePass(ctx); err != nil && ctx.Err() == nil {
+			backoff = min(max(2*backoff, time.Second), time.Minute)
+		} else {
+			backoff = 0
+		}
+	}
+}
+
+// onePass makes a pass and tells what came of it.
+func (l *Leader) onePass(ctx context.Context) error {
+	start := l.now()
+	l.busySince.Store(start.UnixNano())
+	defer l.busySince.Store(0)
+	out, err := l.pass(ctx, l.spec.Load(), false)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	l.metrics.passed(l.now().Sub(start), out, err)
+	if err == nil {
+		l.tell(out.before, notices(out))
+		l.metrics.sources(l.gather.lastSuccess(), out)
+	}
+	switch {
+	case err == nil:
+		l.log.Debug("pass done", "changes", len(out.Plan.Changes))
+	case errors.Is(err, awsauth.ErrConflict):
+		l.ledger = nil
+		l.log.Warn("others write aws-auth at the same time, trying again", "err", err)
+	case errors.Is(err, ErrMalformed):
+		l.tellMalformed(err)
+	default:
+		l.ledger = nil
+		l.log.Error("pass failed, trying again", "err", err)
+	}
+	return err
+}
+
+func (l *Leader) tellMalformed(err error) {
+	const id = "malformed"
+	if _, known := l.standing[id]; known {
+		return
+	}
+	l.log.Error("aws-auth is malformed and left alone", "err", err)
+	l.event(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: l.opts.AWSAuthNamespace, Name: l.opts.AWSAuthName}},
+		corev1.EventTypeWarning, "Malformed", err.Error())
+	l.standing = map[string]notice{id: {message: "aws-auth is malformed and left alone"}}
+}
+
+// refreshIAM asks IAM at the term's start, on a new spec and about every
+// refresh interval, jittered so that clusters do not march in step. After a
+// failure the interval doubles, up to ten minutes.
+func (l *Leader) refreshIAM(ctx context.Context) error {
+	failures := 0
+	for {
+		spec := l.spec.Load()
+		interval := spec.Refresh << min(failures, 8)
+		if failures > 0 {
+			interval = max(spec.Refresh, min(interval, 10*time.Minute))
+		}
+		timer := time.NewTimer(jitter(interval))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-l.respec:
+			timer.Stop()
+		case <-timer.C:
+		}
+		if err := l.gather.refresh(ctx, l.spec.Load()); err != nil {
+			failures++
+			l.log.Debug("IAM could not be asked wholly", "err", err, "failures", failures)
+		} else {
+			failures = 0
+		}
+		notify(l.wake)
+	}
+}
+
+// jitter spreads d over ±10 %.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // no secret depends on it
+}
+
+// watchAWSAuth wakes the work when somebody else writes aws-auth.
+func (l *Leader) watchAWSAuth(ctx context.Context) error {
+	client := l.opts.Client.CoreV1().ConfigMaps(l.opts.AWSAuthNamespace)
+	only := func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, l.opts.AWSAuthName).String()
+	}
+	return l.watch(ctx, &corev1.ConfigMap{}, &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			only(&o)
+			return client.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			only(&o)
+			return client.Watch(ctx, o)
+		},
+	}, func(o metav1.Object) bool {
+		own := l.lastWritten.Load()
+		return own == nil || o.GetResourceVersion() != *own
+	})
+}
+
+// watchRoster wakes the work when a node reports a role.
+func (l *Leader) watchRoster(ctx context.Context) error {
+	client := l.opts.Client.CoordinationV1().Leases(l.opts.Namespace)
+	return l.watch(ctx, &coordinationv1.Lease{}, &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = roster.Selector
+			return client.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = roster.Selector
+			return client.Watch(ctx, o)
+		},
+	}, nil)
+}
+
+// watch follows a few objects and wakes the work at every change that counts.
+// The objects' bodies are not kept: a pass reads what it needs itself.
+func (l *Leader) watch(ctx context.Context, kind runtime.Object, lw *cache.ListWatch, counts func(metav1.Object) bool) error {
+	wake := func(o any) {
+		if m, ok := o.(metav1.Object); !ok || counts == nil || counts(m) {
+			notify(l.wake)
+		}
+	}
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: lw,
+		ObjectType:    kind,
+		Transform:     keepMetadata,
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc:    wake,
+			UpdateFunc: func(_, o any) { wake(o) },
+			DeleteFunc: func(any) { notify(l.wake) },
+		},
+	})
+	informer.RunWithContext(ctx)
+	return nil
+}
+
+// event records an Event on aws-auth; outside a term there is no recorder.
+func (l *Leader) event(on *corev1.ConfigMap, kind, reason, note string) {
+	if l.recorder == nil {
+		return
+	}
+	if on.Namespace == "" {
+		on = on.DeepCopy()
+		on.Namespace = l.opts.AWSAuthNamespace
+	}
+	l.recorder.Event(on, kind, reason, fmt.Sprintf("%.900s", note))
+}
+
+// keepMetadata drops the bodies of watched objects.
+func keepMetadata(o any) (any, error) {
+	switch o := o.(type) {
+	case *corev1.ConfigMap:
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, ResourceVersion: o.ResourceVersion}}, nil
+	case *coordinationv1.Lease:
+		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, ResourceVersion: o.ResourceVersion}}, nil
+	}
+	return o, nil
+}

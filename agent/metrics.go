@@ -1,0 +1,184 @@
+package agent
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rolecall/rolecall/awsauth"
+)
+
+// metrics are the leader's. Counters live as long as the process; what the
+// leader knows of the cluster is exported only while it leads, so that a
+// former leader's figures do not linger.
+type metrics struct {
+	reconciles *prometheus.CounterVec
+	duration   prometheus.Histogram
+	writes     *prometheus.CounterVec
+	state      *stateCollector
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		reconciles: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rolecall_reconciles_total",
+			Help: "Passes of the leader over aws-auth by result: unchanged, changed, conflict, malformed, error.",
+		}, []string{"result"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "rolecall_reconcile_duration_seconds",
+			Help:    "How long a pass of the leader took.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2, 13),
+		}),
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rolecall_writes_total",
+			Help: "Writes by object (aws-auth, ledger) and result (ok, conflict, error).",
+		}, []string{"object", "result"}),
+		state: &stateCollector{},
+	}
+	for _, result := range []string{"unchanged", "changed", "conflict", "malformed", "error"} {
+		m.reconciles.WithLabelValues(result)
+	}
+	for _, object := range []string{"aws-auth", "ledger"} {
+		for _, result := range []string{"ok", "conflict", "error"} {
+			m.writes.WithLabelValues(object, result)
+		}
+	}
+	if reg != nil {
+		reg.MustRegister(m.reconciles, m.duration, m.writes, m.state)
+	}
+	return m
+}
+
+func (m *metrics) wrote(object string, err error) {
+	result := "ok"
+	switch {
+	case errors.Is(err, awsauth.ErrConflict):
+		result = "conflict"
+	case err != nil:
+		result = "error"
+	}
+	m.writes.WithLabelValues(object, result).Inc()
+}
+
+func (m *metrics) passed(took time.Duration, out *Outcome, err error) {
+	m.duration.Observe(took.Seconds())
+	result := "unchanged"
+	switch {
+	case errors.Is(err, awsauth.ErrConflict):
+		result = "conflict"
+	case errors.Is(err, ErrMalformed):
+		result = "malformed"
+	case err != nil:
+		result = "error"
+	case out.Wrote:
+		result = "changed"
+	}
+	m.reconciles.WithLabelValues(result).Inc()
+	m.state.mu.Lock()
+	defer m.state.mu.Unlock()
+	m.state.malformed = errors.Is(err, ErrMalformed)
+	m.state.seen = true
+	if err == nil {
+		m.state.outcome = out
+	}
+}
+
+func (m *metrics) sources(lastSuccess map[string]time.Time, out *Outcome) {
+	m.state.mu.Lock()
+	defer m.state.mu.Unlock()
+	m.state.lastSuccess = lastSuccess
+	m.state.failed = map[string]int{}
+	for kind := range lastSuccess {
+		m.state.failed[kind] = 0
+	}
+	for name := range out.Failed {
+		m.state.failed[sourceKind(name)]++
+	}
+}
+
+// clear is for the end of a term.
+func (m *metrics) clear() {
+	m.state.mu.Lock()
+	defer m.state.mu.Unlock()
+	m.state.seen, m.state.malformed, m.state.outcome, m.state.lastSuccess, m.state.failed = false, false, nil, nil, nil
+}
+
+// stateCollector exports what the leader saw last.
+type stateCollector struct {
+	mu          sync.Mutex
+	seen        bool
+	malformed   bool
+	outcome     *Outcome
+	lastSuccess map[string]time.Time // by kind of source
+	failed      map[string]int
+}
+
+var (
+	descEntries = prometheus.NewDesc("rolecall_entries",
+		"Entries of aws-auth that rolecall keeps, by kind and by kind of source; an entry with several sources counts for its most explicit one.", []string{"source", "kind"}, nil)
+	descForeign     = prometheus.NewDesc("rolecall_foreign_entries", "Entries of aws-auth that others wrote.", nil, nil)
+	descNodeRoles   = prometheus.NewDesc("rolecall_node_roles_reported", "Distinct node roles that live agents report.", nil, nil)
+	descConflicts   = prometheus.NewDesc("rolecall_conflicts", "Foreign entries that grant less than the config asks for, or another username.", nil, nil)
+	descRefused     = prometheus.NewDesc("rolecall_entries_refused", "New entries left out because aws-auth is full.", nil, nil)
+	descBytes       = prometheus.NewDesc("rolecall_aws_auth_bytes", "Size of aws-auth; the API server takes 1048576.", nil, nil)
+	descMalformed   = prometheus.NewDesc("rolecall_aws_auth_malformed", "1 while the authenticator cannot read aws-auth.", nil, nil)
+	descSuccess     = prometheus.NewDesc("rolecall_source_last_success_timestamp_seconds", "When all sources of a kind were last read wholly.", []string{"source"}, nil)
+	descFailed      = prometheus.NewDesc("rolecall_sources_failed", "Sources of a kind that could not be read and whose entries stay as they are.", []string{"source"}, nil)
+	stateCollection = []*prometheus.Desc{descEntries, descForeign, descNodeRoles, descConflicts, descRefused, descBytes, descMalformed, descSuccess, descFailed}
+)
+
+// Describe implements [prometheus.Collector].
+func (s *stateCollector) Describe(c chan<- *prometheus.Desc) {
+	for _, d := range stateCollection {
+		c <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (s *stateCollector) Collect(c chan<- prometheus.Metric) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.seen {
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	malformed := 0.0
+	if s.malformed {
+		malformed = 1
+	}
+	gauge(descMalformed, malformed)
+	for kind, at := range s.lastSuccess {
+		gauge(descSuccess, float64(at.UnixNano())/1e9, kind)
+	}
+	for kind, n := range s.failed {
+		gauge(descFailed, float64(n), kind)
+	}
+	if s.outcome == nil {
+		return
+	}
+	for key, n := range countEntries(s.outcome.Plan.Ours) {
+		gauge(descEntries, float64(n), key[0], key[1])
+	}
+	gauge(descForeign, float64(s.outcome.Plan.Foreign))
+	gauge(descNodeRoles, float64(s.outcome.Reported))
+	gauge(descConflicts, float64(len(s.outcome.Plan.Conflicts)))
+	gauge(descRefused, float64(len(s.outcome.Plan.Refused)))
+	gauge(descBytes, float64(s.outcome.Plan.Size))
+}
+
+// countEntries counts entries by kind of source and kind of entry.
+func countEntries(owned []awsauth.Owned) map[[2]string]int {
+	n := map[[2]string]int{}
+	for i := range owned {
+		source := "unknown"
+		if len(owned[i].Claims) > 0 {
+			source = sourceKind(owned[i].Claims[0].Source)
+		}
+		n[[2]string{source, string(owned[i].Kind)}]++
+	}
+	return n
+}

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rolecall/rolecall/awsauth"
+)
+
+// warnAt is the size of aws-auth in bytes from which on it is near its limit.
+const warnAt = awsauth.Limit / 100 * 70
+
+// notice is something that stands until somebody acts: it is logged and
+// recorded as an Event once, when it begins, and logged once when it ends.
+type notice struct {
+	reason  string // of the Event
+	message string // of the log
+	args    []any  // of the log
+	note    string // of the Event
+}
+
+// notices are those that an outcome gives rise to, by an id that stays the
+// same while the notice stands.
+func notices(out *Outcome) map[string]notice {
+	found := map[string]notice{}
+	for _, c := range out.Plan.Conflicts {
+		found[fmt.Sprintf("conflict %s %q %q", c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups)] = notice{
+			"Conflict", "a foreign entry stands in the way and is kept",
+			[]any{"arn", c.Foreign.ARN, "has_username", c.Foreign.Username, "has_groups", c.Foreign.Groups, "want_username", c.Ours.Username, "want_groups", c.Ours.Groups, "sources", c.Sources},
+			fmt.Sprintf("a foreign entry maps %s to %q %q where the config asks for %q %q; it is kept: remove it, or set safety.onConflict: adopt", c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups, c.Ours.Username, c.Ours.Groups),
+		}
+	}
+	for name, err := range out.Failed {
+		found["source "+name] = notice{
+			"SourceFailed", "a source failed and its entries stay as they are", []any{"source", name, "err", err},
+			fmt.Sprintf("source %s failed, its entries stay as they are: %v", name, err),
+		}
+	}
+	size := []any{"bytes", out.Plan.Size, "limit", awsauth.Limit}
+	switch {
+	case len(out.Plan.Refused) > 0:
+		found["full"] = notice{
+			"NoRoom", "aws-auth has no room for new entries", append(size, "refused", len(out.Plan.Refused)),
+			fmt.Sprintf("aws-auth has %d of %d bytes: %d new entries are left out", out.Plan.Size, awsauth.Limit, len(out.Plan.Refused)),
+		}
+	case out.Plan.Size > warnAt:
+		found["filling"] = notice{
+			"NearLimit", "aws-auth is over 70 % of its limit", size,
+			fmt.Sprintf("aws-auth is over 70 %% of %d bytes: let groups in by a role that their members assume, or use access entries", awsauth.Limit),
+		}
+	}
+	return found
+}
+
+// tell logs and records the notices that are new, and logs those that ended.
+func (l *Leader) tell(on *corev1.ConfigMap, found map[string]notice) {
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		if _, known := l.standing[id]; known {
+			continue
+		}
+		n := found[id]
+		l.log.Warn(n.message, n.args...)
+		l.event(on, corev1.EventTypeWarning, n.reason, n.note)
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.standing)) {
+		if _, still := found[id]; !still {
+			l.log.Info("no longer so: "+l.standing[id].message, l.standing[id].args...)
+		}
+	}
+	l.standing = found
+}

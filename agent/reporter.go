@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rolecall/rolecall/roster"
+)
+
+// A Reporter asks IMDS for the node's role and
+// keeps its report in the roster fresh. It never gives up: a node without IMDS
+// is logged and asked again, while the agent does its other work.
+type Reporter struct {
+	// Identify asks IMDS until it answers or ctx ends.
+	Identify func(ctx context.Context) (Node, error)
+	// Report writes the role into the roster if its report there is stale.
+	Report func(ctx context.Context, roleARN, node string, now time.Time) (wrote bool, err error)
+	// NodeName is this node's, for the report.
+	NodeName string
+	Logger   *slog.Logger
+	// Registerer takes the reporter's metrics; nil for none.
+	Registerer prometheus.Registerer
+
+	self    atomic.Pointer[Node]
+	once    sync.Once
+	reports *prometheus.CounterVec
+	last    prometheus.Gauge
+}
+
+// Self is who this node is; false until IMDS has answered. It is safe for
+// concurrent use.
+func (r *Reporter) Self() (Node, bool) {
+	if n := r.self.Load(); n != nil {
+		return *n, true
+	}
+	return Node{}, false
+}
+
+func (r *Reporter) register() {
+	r.reports = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "rolecall_node_reports_total",
+		Help: "Reports of this node's role by result: written, fresh (another node of the role had just reported it), error.",
+	}, []string{"result"})
+	r.last = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "rolecall_node_report_last_success_timestamp_seconds",
+		Help: "When this node's role was last known to stand in the roster.",
+	})
+	for _, result := range []string{"written", "fresh", "error"} {
+		r.reports.WithLabelValues(result)
+	}
+	if r.Registerer != nil {
+		r.Registerer.MustRegister(r.reports, r.last)
+	}
+}
+
+// Run reports at once and then about hourly until ctx ends, and returns nil.
+// The role is asked for each time: an instance's profile can be exchanged.
+func (r *Reporter) Run(ctx context.Context) error {
+	r.once.Do(r.register)
+	backoff := time.Second
+	for {
+		node, err := r.Identify(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			if was := r.self.Swap(&node); was == nil || *was != node {
+				r.Logger.Info("this node's role", "role_arn", node.RoleARN, "account", node.Account.ID, "partition", node.Account.Partition)
+			}
+			err = r.report(ctx, node)
+		}
+		// A little under an hour, so that agents of one role do not all come
+		// at the moment at which its report turns stale.
+		wait := time.Duration((0.8 + 0.15*rand.Float64()) * float64(roster.StaleAfter)) //nolint:gosec // no secret depends on it
+		if err != nil {
+			r.reports.WithLabelValues("error").Inc()
+			r.Logger.Warn("node role not reported, trying again", "err", err, "retry_in", backoff)
+			wait = jitter(backoff)
+			backoff = min(2*backoff, time.Minute)
+		} else {
+			backoff = time.Second
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// Once asks IMDS and reports once.
+func (r *Reporter) Once(ctx context.Context) error {
+	r.once.Do(r.register)
+	node, err := r.Identify(ctx)
+	if err != nil {
+		return err
+	}
+	r.self.Store(&node)
+	return r.report(ctx, node)
+}
+
+func (r *Reporter) report(ctx context.Context, node Node) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	wrote, err := r.Report(ctx, node.RoleARN, r.NodeName, time.Now())
+	if err != nil {
+		return err
+	}
+	result := "fresh"
+	if wrote {
+		result = "written"
+		r.Logger.Info("reported the node's role", "role_arn", node.RoleARN)
+	}
+	r.reports.WithLabelValues(result).Inc()
+	r.last.SetToCurrentTime()
+	return nil
+}
