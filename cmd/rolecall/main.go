@@ -1,0 +1,66 @@
+// Command rolecall keeps kube-system/aws-auth of an EKS cluster right.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Exit codes. Those of plan are kubectl diff's.
+const (
+	exitOK      = 0
+	exitDiffers = 1 // plan: there is something to write
+	exitError   = 1 // every other command
+	exitPlan    = 2 // plan: it could not be made
+)
+
+// exitCode is an error that says with which code to exit. Its text, if any,
+// has not been printed.
+type exitCode struct {
+	code int
+	err  error
+}
+
+func (e *exitCode) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitCode) Unwrap() error { return e.err }
+
+// run is the program: it reads no globals and never exits.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	// The first signal cancels; from then on a second one kills.
+	defer context.AfterFunc(ctx, stop)()
+	defer stop()
+
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitError
+	if e := (*exitCode)(nil); errors.As(err, &e) {
+		code = e.code
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(stderr, "rolecall: %s\n", text)
+	}
+	return code
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+
+	"github.com/rolecall/rolecall/agent"
+	"github.com/rolecall/rolecall/awsauth"
+)
+
+// palette is empty where colour is not wanted.
+type palette struct{ red, green, yellow, dim, reset string }
+
+func newPalette(on bool) palette {
+	if !on {
+		return palette{}
+	}
+	return palette{red: "\x1b[31m", green: "\x1b[32m", yellow: "\x1b[33m", dim: "\x1b[2m", reset: "\x1b[0m"}
+}
+
+// renderPlan prints a plan for a person: a line of counts, each change with who
+// asks for it, what stands in the way, and the difference of the text.
+func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error {
+	c := newPalette(colour)
+	p := out.Plan
+	var b bytes.Buffer
+	count := map[string]int{}
+	for i := range p.Changes {
+		count[sign(p.Changes[i].Op)]++
+	}
+	if !p.Writes() {
+		fmt.Fprintf(&b, "%s: nothing to change; %d entries of ours, %d foreign\n", name, len(p.Ours), p.Foreign)
+	} else {
+		fmt.Fprintf(&b, "%s: %d to add, %d to change, %d to remove; %d foreign entries stay as they are\n\n",
+			name, count["+"], count["~"], count["-"], p.Foreign)
+	}
+	for i := range p.Changes {
+		renderChange(&b, &p.Changes[i], c)
+	}
+	for _, x := range p.Conflicts {
+		fmt.Fprintf(&b, "%s! conflict  %s%s\n      a foreign entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: remove it, or set safety.onConflict: adopt\n",
+			c.yellow, x.Foreign.ARN, c.reset, x.Foreign.Username, groups(x.Foreign.Groups), x.Ours.Username, groups(x.Ours.Groups), strings.Join(x.Sources, ", "))
+	}
+	for _, e := range p.Refused {
+		fmt.Fprintf(&b, "%s! no room   %s%s\n", c.yellow, e.ARN, c.reset)
+	}
+	if p.Writes() {
+		b.WriteByte('\n')
+		renderDiff(&b, p.Before.Data(), p.After.Data(), name, c)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func sign(op awsauth.Op) string {
+	switch op {
+	case awsauth.Add:
+		return "+"
+	case awsauth.Update, awsauth.Adopt:
+		return "~"
+	}
+	return "-"
+}
+
+func renderChange(b *bytes.Buffer, ch *awsauth.Change, c palette) {
+	s := sign(ch.Op)
+	tint := map[string]string{"+": c.green, "~": c.yellow, "-": c.red}[s]
+	fmt.Fprintf(b, "%s%s %-8s %s%s\n", tint, s, ch.Entry.Kind, ch.Entry.ARN, c.reset)
+	line := func(what, text string) { fmt.Fprintf(b, "      %-9s %s\n", what, text) }
+	if ch.Entry.Kind != awsauth.Account {
+		username, list := ch.Entry.Username, groups(ch.Entry.Groups)
+		if ch.Before != nil && ch.Before.Username != username {
+			username = ch.Before.Username + " → " + username
+		}
+		if ch.Before != nil && groups(ch.Before.Groups) != list {
+			list = groups(ch.Before.Groups) + " → " + list
+		}
+		line("username", username)
+		line("groups", list)
+	}
+	if len(ch.Sources) > 0 {
+		line("source", strings.Join(ch.Sources, ", "))
+	}
+	if ch.Reason != "" {
+		line("because", ch.Reason)
+	}
+}
+
+func groups(list []string) string {
+	if len(list) == 0 {
+		return "no groups"
+	}
+	return strings.Join(list, ", ")
+}
+
+// renderDiff prints the difference of the keys' texts as a unified diff.
+func renderDiff(b *bytes.Buffer, before, after map[string]string, name string, c palette) {
+	for _, k := range slices.Sorted(maps.Keys(after)) {
+		if before[k] == after[k] {
+			continue
+		}
+		diff := udiff.Unified(name+" "+k+" (live)", name+" "+k+" (planned)", before[k], after[k])
+		for line := range strings.Lines(diff) {
+			tint := ""
+			switch {
+			case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"), strings.HasPrefix(line, "@@"):
+				tint = c.dim
+			case line[0] == '+':
+				tint = c.green
+			case line[0] == '-':
+				tint = c.red
+			}
+			if tint == "" {
+				b.WriteString(line)
+				continue
+			}
+			b.WriteString(tint + strings.TrimSuffix(line, "\n") + c.reset + "\n")
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rolecall",
+		Short: "Keep kube-system/aws-auth of an EKS cluster right",
+		Long: `rolecall keeps kube-system/aws-auth of an EKS cluster right: node roles, IAM
+Identity Center permission sets by name, users of IAM groups and static entries
+are merged into it, and what others wrote stays byte for byte.
+
+"rolecall agent" is what the DaemonSet runs. "rolecall plan" shows what it
+would change, "rolecall validate" checks a config file.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newAgent(), newPlan(), newValidate(), newVersion())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
+	})
+	return root
+}
+
+// flagsFromEnvironment gives every flag that was not set the value of
+// ROLECALL_<FLAG>, where that is set: --lease-name is ROLECALL_LEASE_NAME.
+func flagsFromEnvironment(flags *pflag.FlagSet) error {
+	var failed error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := envName(f.Name)
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed || failed != nil {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			failed = fmt.Errorf("environment variable %s: %w", name, err)
+		}
+	})
+	return failed
+}
+
+func envName(flag string) string {
+	return "ROLECALL_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}

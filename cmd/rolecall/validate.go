@@ -1,0 +1,47 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/config"
+)
+
+func newValidate() *cobra.Command {
+	var quiet bool
+	cmd := &cobra.Command{
+		Use:   "validate PATH",
+		Short: "Check a config file without any cluster",
+		Long: `Check a config file, or a directory as a ConfigMap is mounted, without any
+cluster. Every problem is printed with file, line, key and what to write
+instead. The exit status is 0 if the agent would take the config, else 1.`,
+		Example: `  rolecall validate config.yaml
+  kubectl -n rolecall-system get configmap rolecall -o jsonpath='{.data.config\.yaml}' > config.yaml && rolecall validate config.yaml`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := config.Load(args[0])
+			if problems := (*config.Error)(nil); errors.As(err, &problems) {
+				for _, p := range problems.Problems {
+					fmt.Fprintln(cmd.ErrOrStderr(), p)
+				}
+				return &exitCode{code: exitError}
+			}
+			if err != nil {
+				return err
+			}
+			for _, w := range file.Warnings {
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+			}
+			if !quiet {
+				c := &file.Config
+				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d roles, %d IAM groups, %d users, %d accounts\n",
+					args[0], len(c.Roles), len(c.IAMGroups), len(c.Users), len(c.Accounts))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing but problems and warnings")
+	return cmd
+}
