@@ -2,9 +2,7 @@ package iam
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 
@@ -23,7 +21,7 @@ const (
 	ReasonThrottled   = "throttled"   // too many requests
 	ReasonNotFound    = "not_found"   // no such group
 	ReasonTimeout     = "timeout"     // no answer in time
-	ReasonTruncated   = "truncated"   // an answer that is not whole
+	ReasonTruncated   = "truncated"   // an answer that is not whole, or not IAM's
 	ReasonUnreachable = "unreachable" // no connection, no such host
 	ReasonOther       = "other"
 )
@@ -35,7 +33,7 @@ func Reason(err error) string {
 		api         smithy.APIError
 		status      interface{ HTTPStatusCode() int }
 		notFound    *types.NoSuchEntityException
-		syntax      *xml.SyntaxError
+		broken      *smithy.DeserializationError
 		credentials *CredentialsError
 		opErr       *net.OpError
 		dnsErr      *net.DNSError
@@ -61,10 +59,12 @@ func Reason(err error) string {
 		return ReasonDenied
 	case errors.Is(err, context.Canceled):
 		return ReasonOther
-	case errors.Is(err, ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &syntax):
+	case errors.Is(err, ErrTruncated):
 		return ReasonTruncated
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return ReasonTimeout
+	case errors.As(err, &broken) && code == http.StatusOK:
+		return ReasonTruncated // it broke off, or what came isn't IAM's
 	case errors.As(err, &opErr), errors.As(err, &dnsErr), errors.As(err, &sendErr) && sendErr.ConnectionError():
 		return ReasonUnreachable
 	case credentials != nil:

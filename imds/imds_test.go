@@ -211,7 +211,7 @@ func TestWrongAnswers(t *testing.T) {
 		{"document not JSON", awsfake.IMDSDocumentPath, "<html>", imds.ErrInvalid},
 		{"document empty", awsfake.IMDSDocumentPath, "", imds.ErrInvalid},
 		{"document cut", awsfake.IMDSDocumentPath, document[:40], imds.ErrInvalid},
-		{"document too large", awsfake.IMDSDocumentPath, strings.Repeat(" ", 1<<20) + document, imds.ErrInvalid},
+		{"document too large", awsfake.IMDSDocumentPath, document + strings.Repeat(" ", 1<<20), imds.ErrInvalid},
 		{"account short", awsfake.IMDSDocumentPath, replace("111122223333", "11112222333"), imds.ErrInvalid},
 		{"account not digits", awsfake.IMDSDocumentPath, replace("111122223333", "1111-2222-33"), imds.ErrInvalid},
 		{"account missing", awsfake.IMDSDocumentPath, replace("accountId", "account"), imds.ErrInvalid},
@@ -258,7 +258,13 @@ func serve(t *testing.T, h http.HandlerFunc) *imds.Client {
 
 // A service of version 1 alone is not asked for data.
 func TestNeverVersion1(t *testing.T) {
-	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusInternalServerError} {
+	for status, want := range map[int]error{
+		http.StatusForbidden:           imds.ErrDisabled,
+		http.StatusNotFound:            imds.ErrInvalid,
+		http.StatusMethodNotAllowed:    imds.ErrInvalid,
+		http.StatusBadRequest:          imds.ErrInvalid,
+		http.StatusInternalServerError: imds.ErrUnavailable,
+	} {
 		var gets atomic.Int64
 		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut {
@@ -268,8 +274,8 @@ func TestNeverVersion1(t *testing.T) {
 			gets.Add(1)
 			_, _ = io.WriteString(w, "node")
 		})
-		if id, err := c.Identity(t.Context()); err == nil {
-			t.Errorf("token answered %d: got %+v, want an error", status, id)
+		if id, err := c.Identity(t.Context()); !errors.Is(err, want) {
+			t.Errorf("token answered %d: got %+v, %v, want %v", status, id, err, want)
 		}
 		if gets.Load() != 0 {
 			t.Errorf("token answered %d: data was asked for without a token", status)

@@ -69,19 +69,21 @@ func TestWaitTellsEachFailureOnce(t *testing.T) {
 
 func TestWaitBacksOff(t *testing.T) {
 	m, c := waiting(t, awsfake.IMDSOptions{})
+	m.Set(awsfake.IMDSUnavailable)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
 		defer cancel()
 		start := time.Now()
 		_, err := c.Wait(ctx, nil)
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrNoRole) {
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnavailable) {
 			t.Errorf("got %v, want that time ran out and why", err)
 		}
 		if got := time.Since(start); got != 2*time.Hour {
 			t.Errorf("returned after %v, want when its context ended", got)
 		}
-		// Between half a minute and a minute apart, but for the first few.
-		if got := m.Requests()["GET "+awsfake.IMDSDocumentPath]; got < 120 || got > 250 {
+		// Between half a minute and a minute apart, but for the first few; and
+		// as many requests each at the end as at the beginning.
+		if got := m.Requests()["PUT "+awsfake.IMDSTokenPath] / tries; got < 115 || got > 245 {
 			t.Errorf("asked %d times in two hours", got)
 		}
 	})
@@ -108,16 +110,26 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// The bound that Identity promises, with a service that never answers.
+// The bound that Identity promises, however the service behaves.
 func TestIdentityIsBounded(t *testing.T) {
 	m, c := waiting(t, awsfake.IMDSOptions{Role: "node"})
-	for _, delay := range []time.Duration{1900 * time.Millisecond, 2100 * time.Millisecond, time.Hour} {
-		m.SetDelay(delay)
+	for name, lets := range map[string]func(n int) bool{
+		"never answers":           func(int) bool { return false },
+		"answers each third time": func(n int) bool { return n%3 == 0 },
+	} {
 		synctest.Test(t, func(t *testing.T) {
+			n := 0
+			c.http.Transport = inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if n++; !lets(n) {
+					<-r.Context().Done()
+					return
+				}
+				m.ServeHTTP(w, r)
+			})}
 			start := time.Now()
 			_, err := c.Identity(t.Context())
-			if got := time.Since(start); got > 10*time.Second {
-				t.Errorf("delay %v: took %v (%v)", delay, got, err)
+			if got := time.Since(start); got > 10*time.Second || err == nil {
+				t.Errorf("a service that %s: took %v (%v)", name, got, err)
 			}
 		})
 	}
