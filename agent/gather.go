@@ -65,7 +65,7 @@ type gatherer struct {
 
 	mu      sync.Mutex
 	opened  openDirectory
-	account Account // as IAM says, where IMDS does not
+	caller  callerView
 	iam     iamView
 	success map[string]time.Time // when a source was last right, by kind
 	missing map[string]time.Time // when a node role was first missed in the roster
@@ -75,6 +75,12 @@ type gatherer struct {
 type openDirectory struct {
 	region, roleARN string
 	Directory
+}
+
+// callerView is what STS said of the account, where IMDS does not answer.
+type callerView struct {
+	account Account
+	err     error // why it is unknown; errNotAsked at first
 }
 
 // iamView is what IAM said last.
@@ -90,9 +96,35 @@ type groupView struct {
 	err   error
 }
 
-// refresh asks IAM everything that the spec needs. The view it leaves is whole:
+// refresh asks AWS everything that the spec needs. The view it leaves is whole:
 // what failed is known to have failed.
 func (g *gatherer) refresh(ctx context.Context, spec *Spec) error {
+	return errors.Join(g.refreshCaller(ctx, spec), g.refreshIAM(ctx, spec))
+}
+
+// refreshCaller asks STS for the account, once, where IMDS cannot tell it.
+func (g *gatherer) refreshCaller(ctx context.Context, spec *Spec) error {
+	g.mu.Lock()
+	known := g.caller.err == nil
+	g.mu.Unlock()
+	if _, ok := g.self(); ok || known || !spec.needsAccount() {
+		return nil
+	}
+	var account Account
+	dir, err := g.open(ctx, spec)
+	if err == nil {
+		account, err = dir.Caller(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("the account is unknown, for IMDS does not answer here: %w", err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.caller = callerView{account, err}
+	return err
+}
+
+func (g *gatherer) refreshIAM(ctx context.Context, spec *Spec) error {
 	if !spec.asksIAM() {
 		return nil
 	}
@@ -148,28 +180,13 @@ func (g *gatherer) open(ctx context.Context, spec *Spec) (Directory, error) {
 
 // ownAccount is the account that $ACCOUNTID stands for: the node's, or where
 // there is no IMDS the caller's.
-func (g *gatherer) ownAccount(ctx context.Context, spec *Spec) (Account, error) {
+func (g *gatherer) ownAccount() (Account, error) {
 	if node, ok := g.self(); ok {
 		return node.Account, nil
 	}
 	g.mu.Lock()
-	account := g.account
-	g.mu.Unlock()
-	if account.ID != "" {
-		return account, nil
-	}
-	dir, err := g.open(ctx, spec)
-	if err != nil {
-		return Account{}, err
-	}
-	account, err = dir.Caller(ctx)
-	if err != nil {
-		return Account{}, fmt.Errorf("the account is unknown: IMDS does not answer here, and STS says: %w", err)
-	}
-	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.account = account
-	return account, nil
+	return g.caller.account, g.caller.err
 }
 
 // gather asks every source what it wants. It never fails as a whole: a source
@@ -182,7 +199,7 @@ func (g *gatherer) gather(ctx context.Context, spec *Spec, doc *awsauth.Document
 			out.errs[name] = err
 		}
 	}
-	account := sync.OnceValues(func() (Account, error) { return g.ownAccount(ctx, spec) })
+	account := g.ownAccount
 
 	entries, err := fileEntries(spec, account)
 	add(sourceFile, entries, err)
@@ -370,7 +387,7 @@ func (g *gatherer) nodeRoles(ctx context.Context, spec *Spec, doc *awsauth.Docum
 		}
 	}
 	if spec.Nodes.Report {
-		reports, err := g.roster.List(ctx)
+		reports, err := call(ctx, g.roster.List)
 		if err != nil {
 			return nil, nil, fmt.Errorf("read the roster: %w", err)
 		}

@@ -113,6 +113,7 @@ func (l *Leader) newTerm() {
 	l.lastWritten.Store(nil)
 	l.gather = &gatherer{
 		log: l.log, roster: l.opts.Roster, self: l.opts.Self, directory: l.opts.Directory, now: l.now,
+		caller:  callerView{err: errNotAsked},
 		success: map[string]time.Time{}, missing: map[string]time.Time{},
 	}
 }
@@ -282,7 +283,7 @@ func (l *Leader) refreshIAM(ctx context.Context) error {
 
 // jitter spreads d over ±10 %.
 func jitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // no secret depends on it
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
 }
 
 // watchAWSAuth wakes the work when somebody else writes aws-auth.

@@ -62,12 +62,12 @@ func (l *Leader) tell(on *corev1.ConfigMap, found map[string]notice) {
 			continue
 		}
 		n := found[id]
-		l.log.Warn(n.message, n.args...)
+		l.log.Warn(n.message, n.args...) //nolint:sloglint // one of the constants above
 		l.event(on, corev1.EventTypeWarning, n.reason, n.note)
 	}
 	for _, id := range slices.Sorted(maps.Keys(l.standing)) {
 		if _, still := found[id]; !still {
-			l.log.Info("no longer so: "+l.standing[id].message, l.standing[id].args...)
+			l.log.Info("what needed attention is settled", "what", l.standing[id].message)
 		}
 	}
 	l.standing = found

@@ -77,7 +77,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 		}
 		// A little under an hour, so that agents of one role do not all come
 		// at the moment at which its report turns stale.
-		wait := time.Duration((0.8 + 0.15*rand.Float64()) * float64(roster.StaleAfter)) //nolint:gosec // no secret depends on it
+		wait := time.Duration((0.8 + 0.15*rand.Float64()) * float64(roster.StaleAfter))
 		if err != nil {
 			r.reports.WithLabelValues("error").Inc()
 			r.Logger.Warn("node role not reported, trying again", "err", err, "retry_in", backoff)

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -64,6 +66,16 @@ type User struct {
 
 // asksIAM reports whether any source needs IAM.
 func (s *Spec) asksIAM() bool { return len(s.PermissionSets)+len(s.Groups) > 0 }
+
+// needsAccount reports whether the cluster's own account must be known.
+func (s *Spec) needsAccount() bool {
+	bare := func(name string) bool { return !strings.Contains(name, ":") }
+	placeholder := func(text string) bool { return strings.Contains(text, "$") }
+	return s.Nodes.Report || slices.ContainsFunc(s.Nodes.Windows, bare) ||
+		slices.ContainsFunc(slices.Concat(s.Karpenter, s.Accounts, s.Nodes.Extra, s.Nodes.Windows), placeholder) ||
+		slices.ContainsFunc(s.Roles, func(r Role) bool { return placeholder(r.ARN) }) ||
+		slices.ContainsFunc(s.Users, func(u User) bool { return placeholder(u.ARN) })
+}
 
 // A Directory answers questions about IAM. An answer is whole or an error:
 // never a part. It is safe for concurrent use.

@@ -56,7 +56,7 @@ type agentFlags struct {
 func (f *agentFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&f.config, "config", "/etc/rolecall", "config file, or directory as a ConfigMap is mounted")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "path of a kubeconfig (default: the pod's ServiceAccount)")
-	flags.StringVar(&f.namespace, "namespace", "", "namespace of the leases and the ledger (default: the pod's)")
+	flags.StringVar(&f.namespace, "namespace", "", "namespace of the leases and the ledger (default: POD_NAMESPACE, else the pod's, else "+defaultNamespace+")")
 	flags.StringVar(&f.nodeName, "node-name", "", "this node's name (default: NODE_NAME, else the host's name)")
 	flags.StringVar(&f.httpAddress, "http-address", ":9465", "address of /metrics, /healthz and /readyz; empty for none")
 	flags.StringVar(&f.leaseName, "lease-name", "rolecall", "name of the leader's Lease")
@@ -218,15 +218,23 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 	return p, err
 }
 
-// identify asks IMDS until it answers, and logs each new reason why it does not.
+// identify asks IMDS until it answers, and logs each new reason why it does
+// not. With --once it is asked once, which takes 10 s at most: the machine may
+// be none of the cluster's nodes.
 func (p *process) identify(client *imds.Client) func(context.Context) (agent.Node, error) {
 	var last errorBox
 	p.imdsErr = last.get
-	return func(ctx context.Context) (agent.Node, error) {
-		id, err := client.Wait(ctx, func(err error) {
+	ask := func(ctx context.Context) (imds.Identity, error) {
+		return client.Wait(ctx, func(err error) {
 			last.set(err)
 			p.log.Warn("the node's role is unknown, asking on; the agent stands for election all the same", "err", err)
 		})
+	}
+	if p.flags.once {
+		ask = client.Identity
+	}
+	return func(ctx context.Context) (agent.Node, error) {
+		id, err := ask(ctx)
 		if err != nil {
 			return agent.Node{}, err
 		}
@@ -293,9 +301,6 @@ func (p *process) run(ctx context.Context) error {
 	return nil
 }
 
-// identifyOnce is how long --once waits for IMDS.
-const identifyOnce = 10 * time.Second
-
 // once reports this node's role if it has one, makes one pass and says what
 // came of it. A source that failed makes the exit status 1, after all that
 // could be done was done.
@@ -307,9 +312,7 @@ func (p *process) once(ctx context.Context) error {
 	for _, w := range file.Warnings {
 		p.log.Warn("config", "problem", w.String())
 	}
-	identifying, cancel := context.WithTimeout(ctx, identifyOnce)
-	defer cancel()
-	if err := p.reporter.Once(identifying); err != nil {
+	if err := p.reporter.Once(ctx); err != nil {
 		p.log.Warn("this node's role is not reported", "err", err)
 	}
 	p.leader.Apply(specOf(file))

@@ -28,7 +28,7 @@ func (k *kubeFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&k.overrides.CurrentContext, "context", "", "name of the kubeconfig's context")
 	flags.StringVar(&k.overrides.AuthInfo.Impersonate, "as", "", "username to impersonate")
 	flags.StringArrayVar(&k.overrides.AuthInfo.ImpersonateGroups, "as-group", nil, "group to impersonate; may be repeated")
-	flags.StringVarP(&k.namespace, "namespace", "n", "", "namespace of the agent (default: the pod's, else "+defaultNamespace+")")
+	flags.StringVarP(&k.namespace, "namespace", "n", "", "namespace of the agent (default: POD_NAMESPACE, else the pod's, else "+defaultNamespace+")")
 }
 
 // config loads the client's configuration.

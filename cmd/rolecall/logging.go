@@ -29,7 +29,7 @@ func newLogger(w io.Writer, format string, level slog.Level) (*slog.Logger, erro
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
 	}
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour(w)})), nil
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour(w)})), nil
 }
 
 // bridgeKlog sends what client-go logs through klog to our logger. klog is a

@@ -46,7 +46,12 @@ The exit status is kubectl diff's: 0 if nothing would change, 1 if something
 would, 2 if there is no plan.`,
 		Example: `  rolecall plan --config config.yaml
   rolecall plan --config config.yaml --context prod -o json | jq '.changes[] | select(.op == "remove")'`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(cmd, args); err != nil {
+				return &exitCode{exitPlan, err}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flagsFromEnvironment(cmd.Flags()); err != nil {
 				return &exitCode{exitPlan, err}
@@ -63,6 +68,10 @@ would, 2 if there is no plan.`,
 			return nil
 		},
 	}
+	// A flag that is wrong must not look like a plan that differs.
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &exitCode{exitPlan, cmd.Parent().FlagErrorFunc()(cmd, err)}
+	})
 	flags := cmd.Flags()
 	f.kube.addTo(flags)
 	flags.StringVar(&f.config, "config", "/etc/rolecall", "config file, or directory as a ConfigMap is mounted")

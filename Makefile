@@ -1,0 +1,121 @@
+# Needs Go and make; -race needs a C compiler, "image" a docker or another
+# CONTAINER_TOOL. All else is built from the modules that go.mod files name.
+
+GO ?= go
+CONTAINER_TOOL ?= docker
+IMAGE ?= ghcr.io/rolecall/rolecall
+
+# What "rolecall version" says. A copy without git is a development version.
+VERSION ?= $(or $(shell git describe --tags --match='v*' --dirty 2>/dev/null),v0.1.0-dev)
+REVISION ?= $(or $(shell git rev-parse --verify -q HEAD 2>/dev/null),unknown)
+BRANCH ?= $(or $(shell git branch --show-current 2>/dev/null),unknown)
+BUILD_DATE ?= $(or $(shell git log -1 --format=%cI 2>/dev/null),unknown)# of the commit, so that a build can be repeated
+
+version_pkg = github.com/prometheus/common/version
+ldflags = -s -w \
+	-X $(version_pkg).Version=$(VERSION) \
+	-X $(version_pkg).Revision=$(REVISION) \
+	-X $(version_pkg).Branch=$(BRANCH) \
+	-X $(version_pkg).BuildDate=$(BUILD_DATE)
+
+# RACE=1 switches the race detector on.
+RACE ?=
+TESTFLAGS ?= -timeout=20m
+testflags = $(if $(RACE),-race) $(TESTFLAGS)
+FUZZTIME ?= 30s
+
+# The modules that are tested, vetted and linted; test/controlplane only wraps
+# the commands of Kubernetes and is built.
+modules = . test/judge
+in_modules = set -e; for module in $(modules); do (cd $$module && $(1)); done
+
+# The folder with etcd, kube-apiserver and kubectl: yours if you set
+# KUBEBUILDER_ASSETS, else the one that the target control-plane builds.
+assets = $(or $(KUBEBUILDER_ASSETS),$(shell test/controlplane/build -n))
+stage = KUBEBUILDER_ASSETS="$(assets)" ROLECALL_REQUIRE_STAGE=1
+
+# The newest linter that Go 1.26 builds. It is kept per version.
+GOLANGCI_LINT_VERSION = v2.15.0
+golangci_lint = $(CURDIR)/.cache/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/rolecall
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(ldflags)' -o bin/rolecall ./cmd/rolecall
+
+.PHONY: demo
+demo: control-plane ## See it work: a cluster, three nodes, an outage (KEEP=1 leaves it running)
+	@$(GO) build -o bin/demo ./test/demo
+	@KUBEBUILDER_ASSETS="$(assets)" bin/demo
+
+.PHONY: test
+test: control-plane ## Test everything, against a real kube-apiserver (RACE=1: race detector)
+	@$(call in_modules,$(GO) vet ./...)
+	@export $(stage); $(call in_modules,$(GO) test $(testflags) ./...)
+
+.PHONY: test-short
+test-short: ## Test what needs no kube-apiserver
+	@$(call in_modules,$(GO) test -short $(testflags) ./...)
+
+.PHONY: race
+race: ## Test everything with the race detector
+	@$(MAKE) test RACE=1
+
+.PHONY: fuzz
+fuzz: ## Fuzz each fuzz test for FUZZTIME (30s)
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(sort $(wildcard */)) | \
+	sed -E 's|/+|/|g; s|^(.*)/[^/]*:func |\1 |' | sort -u | \
+	while read -r dir name; do \
+		echo "== $$dir $$name"; \
+		(cd "$$dir" && $(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) .) || exit 1; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	@$(call in_modules,$(GO) test -run='^$$' -bench=. -benchmem ./...)
+
+.PHONY: lint
+lint: $(golangci_lint) ## Run the linters (the first time builds them: minutes)
+	@$(call in_modules,$(golangci_lint) run ./...)
+
+.PHONY: fmt
+fmt: $(golangci_lint) ## Format the Go code
+	@$(call in_modules,$(golangci_lint) fmt ./...)
+
+.PHONY: generate
+generate: control-plane ## Render manifests/install.yaml
+	@{ \
+		echo '# Rendered from manifests/base by "make generate": edit there. Applying this file'; \
+		echo '# puts the example back into the ConfigMap rolecall; keep your own config in an'; \
+		echo '# overlay of the base.'; \
+		"$(assets)/kubectl" kustomize manifests/base; \
+	} > manifests/install.yaml.tmp || { rm -f manifests/install.yaml.tmp; exit 1; }
+	@mv manifests/install.yaml.tmp manifests/install.yaml
+
+.PHONY: control-plane
+control-plane: ## Build etcd, kube-apiserver and kubectl (the first time: minutes)
+	@test/controlplane/build
+
+.PHONY: image
+image: ## Build the container image with CONTAINER_TOOL (docker)
+	$(CONTAINER_TOOL) build -t $(IMAGE):$(VERSION) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+		--build-arg BRANCH=$(BRANCH) --build-arg BUILD_DATE=$(BUILD_DATE) .
+
+.PHONY: ci
+ci: ## Do what CI does
+	bash .ci/run
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin .cache
+
+$(golangci_lint):
+	@echo "building golangci-lint $(GOLANGCI_LINT_VERSION)"
+	@GOBIN="$(@D)" GOFLAGS= nice $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)

@@ -1,0 +1,127 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/test/stage"
+)
+
+// What manifests/install.yaml calls things.
+const (
+	// DefaultNamespace is where the manifests put the agents.
+	DefaultNamespace = "rolecall-system"
+	serviceAccount   = "rolecall"
+	daemonSet        = "rolecall"
+)
+
+// install does what "kubectl apply --server-side -f manifests/install.yaml"
+// does, with the agents and aws-auth in namespaces that may be others, and
+// waits until the rights that it gives are in force.
+func install(ctx context.Context, cp *stage.ControlPlane, namespace, awsAuthNamespace string) error {
+	root, err := repository(ctx)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(root, "manifests", "install.yaml"))
+	if err != nil {
+		return err
+	}
+	moved := strings.NewReplacer(DefaultNamespace, namespace, awsauth.Namespace, awsAuthNamespace).Replace(string(text))
+	for _, name := range []string{namespace, awsAuthNamespace} {
+		if err := cp.CreateNamespace(ctx, name); err != nil {
+			return fmt.Errorf("create namespace %s: %w", name, err)
+		}
+	}
+	if err := apply(ctx, cp, moved); err != nil {
+		return fmt.Errorf("apply manifests/install.yaml: %w", err)
+	}
+	return authorized(ctx, cp, namespace, awsAuthNamespace)
+}
+
+// apply applies the objects of a YAML stream by server-side apply.
+func apply(ctx context.Context, cp *stage.ControlPlane, text string) error {
+	client, err := dynamic.NewForConfig(cp.Config())
+	if err != nil {
+		return err
+	}
+	server, err := discovery.NewDiscoveryClientForConfig(cp.Config())
+	if err != nil {
+		return err
+	}
+	groups, err := restmapper.GetAPIGroupResources(server)
+	if err != nil {
+		return err
+	}
+	mapper := restmapper.NewDiscoveryRESTMapper(groups)
+	documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader([]byte(text)), 4096)
+	for {
+		var object unstructured.Unstructured
+		if err := documents.Decode(&object); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		gvk := object.GroupVersionKind()
+		mapping, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		if err != nil {
+			return err
+		}
+		opts := metav1.ApplyOptions{FieldManager: "fleet", Force: true}
+		resource := client.Resource(mapping.Resource)
+		if object.GetNamespace() == "" {
+			_, err = resource.Apply(ctx, object.GetName(), &object, opts)
+		} else {
+			_, err = resource.Namespace(object.GetNamespace()).Apply(ctx, object.GetName(), &object, opts)
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", gvk.Kind, object.GetName(), err)
+		}
+	}
+}
+
+// authorized waits until the API server's authorizer has seen the roles and
+// their bindings: it learns of them by a watch.
+func authorized(ctx context.Context, cp *stage.ControlPlane, namespace, awsAuthNamespace string) error {
+	config, err := cp.ServiceAccountConfig(ctx, namespace, serviceAccount)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	for _, asked := range []authorizationv1.ResourceAttributes{
+		{Namespace: namespace, Verb: "create", Group: "coordination.k8s.io", Resource: "leases"},
+		{Namespace: awsAuthNamespace, Verb: "update", Resource: "configmaps", Name: awsauth.Name},
+	} {
+		_, err := Until(ctx, func(ctx context.Context) error {
+			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &asked}}
+			answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+			if err == nil && !answer.Status.Allowed {
+				return fmt.Errorf("the agents may not %s %s in %s", asked.Verb, asked.Resource, asked.Namespace)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/rolecall/rolecall/test/awsfake"
+)
+
+// A Node is a node of a [Fleet] with its agent.
+type Node struct {
+	Name  string
+	IMDS  *awsfake.IMDS
+	Mount *Mount // of the ConfigMap
+
+	fleet      *Fleet
+	dir        string
+	kubeconfig string
+
+	mu      sync.Mutex
+	runs    int
+	process *process // the present run or the last one; nil before the first
+}
+
+// Start starts the agent, with flags after the fleet's own. A node whose agent
+// has ended may be started again, as the kubelet would; the log begins anew.
+func (n *Node) Start(flags ...string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process != nil && !n.process.ended() {
+		return fmt.Errorf("%s is running", n.Name)
+	}
+	args := slices.Concat([]string{
+		"agent", "--config=" + n.Mount.Dir(), "--kubeconfig=" + n.kubeconfig,
+		"--aws-auth-namespace=" + n.fleet.AWSAuthNamespace, "--http-address=127.0.0.1:0",
+	}, n.fleet.options.Flags, flags)
+	env := slices.Concat(
+		[]string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir, "NODE_NAME=" + n.Name, "POD_NAMESPACE=" + n.fleet.Namespace},
+		n.fleet.AWS.Env(), n.IMDS.Env(),
+	)
+	n.runs++
+	p, err := start(n.fleet.options.Binary, args, env, n.logPath())
+	if err == nil {
+		n.process = p
+	}
+	return err
+}
+
+// LogPath is the file with what the agent has said in its present or last run.
+func (n *Node) LogPath() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.logPath()
+}
+
+func (n *Node) logPath() string { return filepath.Join(n.dir, fmt.Sprintf("agent.%d.log", n.runs)) }
+
+// Running reports whether the agent's process lives.
+func (n *Node) Running() bool {
+	p := n.current()
+	return p != nil && !p.ended()
+}
+
+func (n *Node) current() *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process
+}
+
+// PID is the id of the agent's present or last process, 0 before the first.
+func (n *Node) PID() int {
+	if p := n.current(); p != nil {
+		return p.os.Pid
+	}
+	return 0
+}
+
+// Kill ends the agent with SIGKILL, paused or not, and waits until it has gone.
+// It does nothing where none runs.
+func (n *Node) Kill() {
+	if p := n.current(); p != nil {
+		p.kill()
+	}
+}
+
+// Terminate asks the agent to end with SIGTERM, as the kubelet does, and waits
+// for it until ctx ends. The error says if it did not end with exit status 0.
+func (n *Node) Terminate(ctx context.Context) error {
+	p := n.current()
+	if p == nil {
+		return fmt.Errorf("%s was never started", n.Name)
+	}
+	if err := p.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return fmt.Errorf("%s does not end: %w", n.Name, context.Cause(ctx))
+	}
+}
+
+// Pause stops the agent's process in its tracks: it neither works nor renews,
+// and does not know it.
+func (n *Node) Pause() error { return n.signal(syscall.SIGSTOP) }
+
+// Resume ends a [Node.Pause].
+func (n *Node) Resume() error { return n.signal(syscall.SIGCONT) }
+
+func (n *Node) signal(s syscall.Signal) error {
+	p := n.current()
+	if p == nil {
+		return fmt.Errorf("%s was never started", n.Name)
+	}
+	return p.signal(s)
+}
+
+// errEnded says that the agent's process has gone.
+var errEnded = errors.New("the agent has ended")
+
+// Address waits until the agent serves its metrics and health, and returns
+// where: host:port.
+func (n *Node) Address(ctx context.Context) (string, error) {
+	p := n.current()
+	if p == nil {
+		return "", fmt.Errorf("%s was never started", n.Name)
+	}
+	var address string
+	_, err := Until(ctx, func(context.Context) error {
+		if p.ended() {
+			return nil
+		}
+		records, err := n.Logged("serving metrics and health")
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if a, ok := r.Attrs["address"].(string); ok {
+				address = a
+				return nil
+			}
+		}
+		return errors.New("it serves nothing yet")
+	})
+	if err == nil && address == "" {
+		err = errEnded
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", n.Name, err, n.Tail(5))
+	}
+	return address, nil
+}
