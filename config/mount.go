@@ -30,8 +30,8 @@ func isSubPath(mountinfo, path string) bool {
 	}
 	for i, p := range points {
 		// A mount point is listed by its real path.
-		if real, err := filepath.EvalSymlinks(p); err == nil {
-			points[i] = real
+		if resolved, err := filepath.EvalSymlinks(p); err == nil {
+			points[i] = resolved
 		}
 	}
 	lines := bufio.NewScanner(strings.NewReader(mountinfo))

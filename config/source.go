@@ -64,35 +64,27 @@ const maxReads = 100
 
 // read takes the files of a configuration, all of one generation.
 func read(path string) (snapshot, error) {
-	var snap snapshot
-	info, err := os.Stat(path)
-	for range maxReads {
-		// A link that is there may just be turned over, see readSingle.
-		if _, linkErr := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) || linkErr != nil {
-			break
-		}
-		info, err = os.Stat(path)
+	dir, readGeneration := filepath.Dir(path), readKey(path)
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		dir, readGeneration = path, readKeys
 	}
+	snap, err := readStable(dir, readGeneration)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return snap, fmt.Errorf("read config %q: %w: mount the ConfigMap there, or name the right place", path, fs.ErrNotExist)
+		return snapshot{}, fmt.Errorf("read config %q: %w: mount the ConfigMap there, or name the right place", path, fs.ErrNotExist)
 	case err != nil:
-		return snap, fmt.Errorf("read config %q: %w", path, err)
-	case info.IsDir():
-		snap, err = readStable(path, readGeneration)
-	default:
-		snap, err = readSingle(path)
-	}
-	if err != nil {
 		return snapshot{}, fmt.Errorf("read config %q: %w", path, err)
 	}
 	return snap, nil
 }
 
-// readStable reads a directory with readGeneration. In one that the kubelet
-// writes, it reads through ..data, and again if that was turned over meanwhile:
-// only then can the files of the old generation have begun to vanish.
-func readStable(dir string, readGeneration func(dir, real string) (snapshot, error)) (snapshot, error) {
+// A reader reads the files of dir, which at the moment are in current.
+type reader func(dir, current string) (snapshot, error)
+
+// readStable reads the files of a directory. In one that the kubelet writes, it
+// reads through ..data, and again if that was turned over meanwhile: only then
+// can the files of the old generation have begun to vanish.
+func readStable(dir string, readGeneration reader) (snapshot, error) {
 	for range maxReads {
 		before, err := generation(dir)
 		if err != nil {
@@ -126,16 +118,16 @@ func generation(dir string) (string, error) {
 	return filepath.Join(dir, target), nil
 }
 
-// readGeneration reads the files in real and names them as files of dir.
-func readGeneration(dir, real string) (snapshot, error) {
+// readKeys reads every file with the name of a key. It is a reader.
+func readKeys(dir, current string) (snapshot, error) {
 	var snap snapshot
-	entries, err := os.ReadDir(real)
+	entries, err := os.ReadDir(current)
 	if err != nil {
 		return snap, err
 	}
 	for _, e := range entries {
 		name := e.Name()
-		file := filepath.Join(real, name)
+		file := filepath.Join(current, name)
 		if strings.HasPrefix(name, ".") {
 			continue
 		}
@@ -164,18 +156,14 @@ func readGeneration(dir, real string) (snapshot, error) {
 	return snap, fmt.Errorf("it has none of the keys %s: %s", strings.Join(sourceKeys(), ", "), hint)
 }
 
-// readSingle reads a file as config.yaml. It may be a key of a mount, whose old
-// generation can vanish while the system follows the links.
-func readSingle(path string) (snapshot, error) {
-	for range maxReads {
-		f, err := readFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+// readKey returns a reader of a single file, which may be a key of a mount, as
+// config.yaml.
+func readKey(path string) reader {
+	return func(_, current string) (snapshot, error) {
+		f, err := readFile(filepath.Join(current, filepath.Base(path)))
 		f.key, f.path = mainKey, path
 		return snapshot{sources: []source{f}}, err
 	}
-	return snapshot{}, fmt.Errorf("%s vanishes whenever it is read: let it rest", path)
 }
 
 func readFile(name string) (source, error) {

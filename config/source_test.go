@@ -17,24 +17,29 @@ func TestReadOneGeneration(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "mount")
 	k := newKubelet(t, dir, generation(0))
-	stop, stopped := make(chan struct{}), make(chan struct{})
+	stop, stopped := make(chan struct{}), make(chan error)
 	go func() {
-		defer close(stopped)
 		for n := 1; ; n++ {
 			select {
 			case <-stop:
+				stopped <- nil
 				return
 			default:
-				k.swap(generation(n))
+				if err := k.write(generation(n)); err != nil {
+					stopped <- err
+					return
+				}
 			}
 		}
 	}()
 	defer func() {
 		close(stop)
-		<-stopped
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
 	}()
 	seen := map[string]bool{}
-	for len(seen) < 300 {
+	for len(seen) < 100 {
 		snap, err := read(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -63,9 +68,9 @@ func TestReadOneGeneration(t *testing.T) {
 func TestReadRestless(t *testing.T) {
 	k := newKubelet(t, filepath.Join(t.TempDir(), "mount"), map[string]string{mainKey: head})
 	reads := 0
-	_, err := readStable(k.dir, func(dir, real string) (snapshot, error) {
+	_, err := readStable(k.dir, func(dir, current string) (snapshot, error) {
 		reads++
-		snap, err := readGeneration(dir, real)
+		snap, err := readKeys(dir, current)
 		k.swap(map[string]string{mainKey: head + "# " + strconv.Itoa(reads)})
 		return snap, err
 	})
@@ -79,13 +84,13 @@ func TestReadRestless(t *testing.T) {
 func TestReadVanishing(t *testing.T) {
 	k := newKubelet(t, filepath.Join(t.TempDir(), "mount"), map[string]string{mainKey: head, mapRoles: "[]"})
 	reads := 0
-	snap, err := readStable(k.dir, func(dir, real string) (snapshot, error) {
+	snap, err := readStable(k.dir, func(dir, current string) (snapshot, error) {
 		if reads++; reads == 1 {
 			k.swap(map[string]string{mainKey: head + "# new"})
-			_, err := readGeneration(dir, real)
+			_, err := readKeys(dir, current)
 			return snapshot{}, errors.Join(err, errors.New("the old files are gone"))
 		}
-		return readGeneration(dir, real)
+		return readKeys(dir, current)
 	})
 	if err != nil || reads != 2 {
 		t.Fatalf("got %v after %d readings, want the second to be right", err, reads)

@@ -23,6 +23,10 @@ const (
 	// for a list of groups shared by thousands of entries, and none for a text
 	// of a few lines that grows until memory is full.
 	maxAliased = 100_000
+
+	// maxReread is how many bytes are read again at most to find the line of a
+	// fault: a second's work, and all that it takes for a file of 100 KiB.
+	maxReread = 4 << 20
 )
 
 // parse returns the root of the only document in a file, or the problem that
@@ -185,26 +189,71 @@ func syntaxProblem(f source, err error) *Problem {
 	return &Problem{File: f.path, Line: line, Message: syntaxHint(fault.text, text)}
 }
 
-// faultLine returns the line, from 1, at which the reader stumbled. The one
-// that the YAML package names is often that of the block around it, less one
-// (decode.go:112), so it is found by reading ever fewer lines: the shortest
-// beginning of the file with the same fault ends at it.
+// faultLine returns the line, from 1, at which the YAML package stumbled: the
+// shortest beginning of the file that has the same fault ends with it. The line
+// that the package names is often that of the block around it, less one
+// (decode.go:112).
 func faultLine(lines [][]byte, fault yamlFault) int {
 	if strings.Contains(fault.text, "unexpected end of stream") {
 		// A quote that is never closed: the package names where it opens,
 		// and a shorter beginning could end inside an earlier, sound one.
 		return max(fault.line, 1)
 	}
-	line := 1 + sort.Search(len(lines)-1, func(i int) bool {
-		dec := yaml.NewDecoder(bytes.NewReader(bytes.Join(lines[:i+1], nil)))
-		for {
-			err := decodeNode(dec, new(yaml.Node))
-			if err != nil {
-				return newFault(err).text == fault.text
-			}
+	budget := maxReread
+	fails := func(n int) bool {
+		text := bytes.Join(lines[:n], nil)
+		if budget -= len(text); budget < 0 {
+			return true
 		}
-	})
+		return readFault(bytes.NewReader(text)).text == fault.text
+	}
+	// The package reads little beyond a fault, so the line up to which it asks
+	// is a good bound, and few shorter beginnings have to be tried.
+	r := &lineReader{lines: lines}
+	readFault(r)
+	low, high := 0, max(r.given, 1)
+	for step := 1; high-step > 0; step *= 2 {
+		if !fails(high - step) {
+			low = high - step
+			break
+		}
+		high -= step
+	}
+	line := low + 1 + sort.Search(high-low-1, func(i int) bool { return fails(low + 1 + i) })
+	if budget < 0 {
+		return max(fault.line, 1)
+	}
 	return line
+}
+
+// readFault reads documents up to the first fault; it returns that of the end
+// of the file if there is none.
+func readFault(r io.Reader) yamlFault {
+	for dec := yaml.NewDecoder(r); ; {
+		if err := decodeNode(dec, new(yaml.Node)); err != nil {
+			return newFault(err)
+		}
+	}
+}
+
+// A lineReader hands out one line at a time and knows how many it gave.
+type lineReader struct {
+	lines [][]byte
+	given int
+	rest  []byte // of the line that was begun last
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		if r.given == len(r.lines) {
+			return 0, io.EOF
+		}
+		r.rest = r.lines[r.given]
+		r.given++
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 // bareBraces matches a value that begins with {{ and has no quotes.
@@ -230,8 +279,8 @@ func syntaxHint(fault, line string) string {
 		{"could not find expected ':'", `a key without ":" stands here or on the line above: write KEY: VALUE`},
 		{"did not find expected key", "the line is no key of the mapping around it: indent it like the keys above, and write text after a closing quote inside the quotes"},
 		{"expected '-' indicator", `the line is no item of the list around it: indent it like the items above and begin it with "- "`},
-		{"expected ',' or ']'", "a list that is opened with [ is not closed: write commas between its items and ] at its end"},
-		{"expected ',' or '}'", "a mapping that is opened with { is not closed: write commas between its keys and } at its end"},
+		{"expected ',' or ']'", "a list that is opened with [, here or above, is not closed: write commas between its items and ] at its end"},
+		{"expected ',' or '}'", "a mapping that is opened with {, here or above, is not closed: write commas between its keys and } at its end"},
 		{"expected node content", "a value is missing, or a bracket that is opened is not closed: write the value, or close the bracket"},
 		{"unknown anchor", "YAML takes a text that begins with * for an alias: put quotes round it"},
 		{"expected alphabetic or numeric character", "YAML takes a text that begins with * or & for an alias or anchor: put quotes round it"},
