@@ -1,7 +1,6 @@
 package config
 
 import (
-	"strings"
 	"time"
 )
 
@@ -69,14 +68,8 @@ type Role struct {
 // An IAMGroup maps every user of an IAM group.
 type IAMGroup struct {
 	Name     string // without path
-	Username string // template; see UsernameOf
+	Username string // template: {{UserName}} and {{AccountID}} are to be filled in
 	Groups   []string
-}
-
-// UsernameOf returns the Kubernetes username of an IAM user of the group: the
-// template with {{UserName}} and {{AccountID}} filled in.
-func (g IAMGroup) UsernameOf(user, account string) string {
-	return strings.NewReplacer("{{UserName}}", user, "{{AccountID}}", account).Replace(g.Username)
 }
 
 // A User maps one IAM user. The ARN carries the user's path.

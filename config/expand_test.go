@@ -22,10 +22,3 @@ func TestExpand(t *testing.T) {
 		}
 	}
 }
-
-func TestUsernameOf(t *testing.T) {
-	g := IAMGroup{Username: "x:{{UserName}}@{{AccountID}}:{{SessionName}}"}
-	if got, want := g.UsernameOf("{{AccountID}}", "111122223333"), "x:{{AccountID}}@111122223333:{{SessionName}}"; got != want {
-		t.Errorf("got %q, want %q: what is filled in is not looked at again", got, want)
-	}
-}

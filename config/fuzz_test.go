@@ -126,7 +126,7 @@ func checkConfig(t *testing.T, c Config) {
 		}
 	}
 	for _, g := range c.IAMGroups {
-		identity(g.UsernameOf("user", "111122223333"), g.Groups)
+		identity(strings.ReplaceAll(g.Username, "{{UserName}}", "user"), g.Groups)
 		if g.Name == "" || len(g.Groups) == 0 {
 			t.Errorf("group without name or groups: %+v", g)
 		}
