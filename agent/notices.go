@@ -28,28 +28,39 @@ func notices(out *Outcome) map[string]notice {
 	found := map[string]notice{}
 	for _, c := range out.Plan.Conflicts {
 		found[fmt.Sprintf("conflict %s %q %q", c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups)] = notice{
-			"Conflict", "a foreign entry stands in the way and is kept",
-			[]any{"arn", c.Foreign.ARN, "has_username", c.Foreign.Username, "has_groups", c.Foreign.Groups, "want_username", c.Ours.Username, "want_groups", c.Ours.Groups, "sources", c.Sources},
-			fmt.Sprintf("a foreign entry maps %s to %q %q where the config asks for %q %q; it is kept: remove it, or set safety.onConflict: adopt", c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups, c.Ours.Username, c.Ours.Groups),
+			reason:  "Conflict",
+			message: "a foreign entry stands in the way and is kept",
+			args: []any{
+				"arn", c.Foreign.ARN, "has_username", c.Foreign.Username, "has_groups", c.Foreign.Groups,
+				"want_username", c.Ours.Username, "want_groups", c.Ours.Groups, "sources", c.Sources,
+			},
+			note: fmt.Sprintf("a foreign entry maps %s to %q %q where the config asks for %q %q; it is kept: remove it or change it, or set safety.onConflict: adopt",
+				c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups, c.Ours.Username, c.Ours.Groups),
 		}
 	}
 	for name, err := range out.Failed {
 		found["source "+name] = notice{
-			"SourceFailed", "a source failed and its entries stay as they are", []any{"source", name, "err", err},
-			fmt.Sprintf("source %s failed, its entries stay as they are: %v", name, err),
+			reason:  "SourceFailed",
+			message: "a source failed and its entries stay as they are",
+			args:    []any{"source", name, "err", err},
+			note:    fmt.Sprintf("source %s failed, its entries stay as they are: %v", name, err),
 		}
 	}
 	size := []any{"bytes", out.Plan.Size, "limit", awsauth.Limit}
 	switch {
 	case len(out.Plan.Refused) > 0:
 		found["full"] = notice{
-			"NoRoom", "aws-auth has no room for new entries", append(size, "refused", len(out.Plan.Refused)),
-			fmt.Sprintf("aws-auth has %d of %d bytes: %d new entries are left out", out.Plan.Size, awsauth.Limit, len(out.Plan.Refused)),
+			reason:  "NoRoom",
+			message: "aws-auth has no room for new entries",
+			args:    append(size, "refused", len(out.Plan.Refused)),
+			note:    fmt.Sprintf("aws-auth has %d of %d bytes: %d new entries are left out", out.Plan.Size, awsauth.Limit, len(out.Plan.Refused)),
 		}
 	case out.Plan.Size > warnAt:
 		found["filling"] = notice{
-			"NearLimit", "aws-auth is over 70 % of its limit", size,
-			fmt.Sprintf("aws-auth is over 70 %% of %d bytes: let groups in by a role that their members assume, or use access entries", awsauth.Limit),
+			reason:  "NearLimit",
+			message: "aws-auth is over 70 % of its limit",
+			args:    size,
+			note:    fmt.Sprintf("aws-auth is over 70 %% of %d bytes: let groups in by a role that their members assume, or use access entries", awsauth.Limit),
 		}
 	}
 	return found

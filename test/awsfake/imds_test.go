@@ -126,7 +126,10 @@ func TestIMDSServes(t *testing.T) {
 	m.Set(awsfake.IMDSHang)
 	failed := make(chan error, 1)
 	go func() {
-		_, err := client.Get(url)
+		resp, err := client.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
 		failed <- err
 	}()
 	if err := m.Close(); err != nil {

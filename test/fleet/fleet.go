@@ -118,7 +118,7 @@ func (f *Fleet) count(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	set.Status.DesiredNumberScheduled = int32(len(f.nodes)) //nolint:gosec // a handful
+	set.Status.DesiredNumberScheduled = int32(len(f.nodes))
 	_, err = sets.UpdateStatus(ctx, set, metav1.UpdateOptions{})
 	return err
 }
