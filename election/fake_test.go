@@ -48,6 +48,8 @@ type store struct {
 	mu       sync.Mutex
 	lease    *coordinationv1.Lease
 	version  int
+	written  time.Time      // when the Lease changed last
+	down     time.Time      // what arrives before then is refused
 	requests map[string]int // by operation
 	cut      map[string]bool
 }
@@ -74,6 +76,12 @@ func (s *store) current() *coordinationv1.Lease {
 	return s.lease.DeepCopy()
 }
 
+func (s *store) lastWrite() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written
+}
+
 func (s *store) holder() string {
 	if l := s.current(); l != nil {
 		return ptr.Deref(l.Spec.HolderIdentity, "")
@@ -94,7 +102,7 @@ func (s *store) put(l *coordinationv1.Lease) {
 		s.version++
 		l.ResourceVersion = strconv.Itoa(s.version)
 	}
-	s.lease = l
+	s.lease, s.written = l, time.Now()
 	if s.changed != nil {
 		s.changed(l)
 	}
@@ -146,7 +154,7 @@ func (c *storeClient) do(ctx context.Context, op, name string, apply func() (*co
 	switch {
 	case ctx.Err() != nil:
 		return &coordinationv1.Lease{}, ctx.Err()
-	case c.store.cut[c.name]:
+	case c.store.cut[c.name], time.Now().Before(c.store.down):
 		return &coordinationv1.Lease{}, errors.New("connection refused")
 	case f.refused != nil:
 		return &coordinationv1.Lease{}, f.refused
@@ -258,6 +266,12 @@ func (c *terms) kill(agent string) {
 	c.dead[agent] = true
 	c.mu.Unlock()
 	c.end(agent)
+}
+
+func (c *terms) isDead(agent string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead[agent]
 }
 
 func (c *terms) working() []string {

@@ -26,10 +26,10 @@ const (
 const stalePeriods = 5
 
 // An observer judges a Lease by looks at it that may be seconds or many minutes
-// apart. A renewTime is by the holder's clock; whichever way that differs from
-// ours, a dead holder is found out in the end: the observer learns the
-// difference where it can, and a Lease that did not change in all the time
-// between two looks is stale whatever the clocks say.
+// apart. A renewTime is by the holder's clock, so the observer learns how far
+// that is from ours. Until it has, a holder whose clock is behind looks stale,
+// which costs a visit to the elector; one whose clock is ahead looks healthy
+// once, but a Lease that did not change between two looks never does.
 //
 // Nothing is decided by it except whether to stand by or to join the elector.
 type observer struct {
@@ -38,7 +38,6 @@ type observer struct {
 
 	holder string        // "" if nobody, or nothing was seen yet
 	renew  time.Time     // of the holder
-	first  time.Time     // when we first saw this holder and renewal
 	last   time.Time     // when we last looked
 	offset time.Duration // age that a renewal of this holder has when it is new
 }
@@ -66,26 +65,19 @@ func (o *observer) forget(now time.Time) {
 }
 
 func (o *observer) judge(holder string, renew, now time.Time) verdict {
-	sameHolder := holder == o.holder
-	unchanged := sameHolder && renew.Equal(o.renew)
-	sinceLast := now.Sub(o.last)
-	if !sameHolder {
+	if holder != o.holder {
 		o.offset = 0
 	}
-	if !unchanged {
-		o.holder, o.renew, o.first = holder, renew, now
-	}
-	o.last = now
+	renewed := holder == o.holder && !renew.Equal(o.renew) && now.Sub(o.last) <= o.patience
+	o.holder, o.renew, o.last = holder, renew, now
 
 	age := now.Sub(renew)
 	o.offset = min(o.offset, age) // their clock is at least that much ahead
 	switch {
-	case unchanged && now.Sub(o.first) > o.patience:
-		return stale
 	case age-o.offset <= o.patience:
 		return healthy
-	case sameHolder && !unchanged && sinceLast <= o.patience:
-		// Renewed a moment ago and yet old: their clock is behind ours, or was
+	case renewed:
+		// A moment ago, and yet it is old: their clock is behind ours, or was
 		// set back.
 		o.offset = age
 		return healthy

@@ -109,6 +109,22 @@ func TestStartOfAllAtOnce(t *testing.T) {
 			t.Errorf("%.2f requests for each agent, want 3 at most", perAgent)
 		}
 	}
+	t.Run("healthy leader", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			c.store.force(leaseOf("leader", n, 0))
+			c.startN(n)
+			defer c.stopAll()
+			for seen := 0; seen < n; {
+				time.Sleep(DefaultRetryPeriod / 10)
+				got := c.store.count(opGet) - seen
+				seen += got
+				if got > n/10*3/2 {
+					t.Errorf("%d of %d agents read in a tenth of the %v in which they are to start", got, n, DefaultRetryPeriod)
+				}
+			}
+		})
+	})
 	t.Run("no lease", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t)
@@ -158,6 +174,24 @@ func leaseOf(holder string, agents int, ago time.Duration) func(*coordinationv1.
 		}
 		return l
 	}
+}
+
+// A candidate that finds the leader alive after all leaves the elector again.
+func TestCandidateLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.store.force(leaseOf("slow", 10, 7*time.Second))
+		a := c.start(nil)
+		defer c.stopAll()
+		for a.Status().Mode != Electing {
+			time.Sleep(100 * time.Millisecond)
+		}
+		c.store.force(leaseOf("slow", 10, 0))
+		time.Sleep(4500 * time.Millisecond) // the elector's longest pause is 4.4 s
+		if s := a.Status(); s.Mode != StandingBy || s.Leader != "slow" {
+			t.Errorf("status %+v, want standing by behind the leader", s)
+		}
+	})
 }
 
 func TestPeriod(t *testing.T) {

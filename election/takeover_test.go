@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"k8s.io/utils/ptr"
 )
 
 // slow is an API server with a p99 of 3 s.
@@ -28,11 +31,11 @@ func TestTakeover(t *testing.T) {
 		{3, 100, nil},
 		{50, 60, nil},
 		{500, 60, nil},
-		// About 3 % take longer than 2 s where the API server is slow, those in
+		// 2 to 3 % take longer than 2 s where the API server is slow, those in
 		// which the release itself was: a steady p95 needs many trials.
 		{3, 1000, slow},
-		{50, 150, slow},
-		{500, 150, slow},
+		{50, 400, slow},
+		{500, 400, slow},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("agents=%d,slow=%t", tt.agents, tt.api != nil), func(t *testing.T) {
@@ -42,15 +45,11 @@ func TestTakeover(t *testing.T) {
 			if p95 > 2*time.Second {
 				t.Errorf("after SIGTERM: p95 %v, want 2s at most", p95)
 			}
-			crash := takeovers(t, tt.agents, min(tt.trials, 150), tt.api, (*cluster).kill)
+			crash := takeovers(t, tt.agents, min(tt.trials, 60), tt.api, (*cluster).kill)
 			p95 = quantile(crash, .95)
 			t.Logf("after SIGKILL: median %v, p95 %v", quantile(crash, .5), p95)
 			if p95 > DefaultLeaseDuration+10*time.Second {
 				t.Errorf("after SIGKILL: p95 %v, want %v at most", p95, DefaultLeaseDuration+10*time.Second)
-			}
-			// Sooner would mean that somebody did not wait for the lease.
-			if least := quantile(crash, 0); least < DefaultLeaseDuration {
-				t.Errorf("after SIGKILL: %v at the least, want %v", least, DefaultLeaseDuration)
 			}
 		})
 	}
@@ -67,11 +66,15 @@ func takeovers(t *testing.T, n, trials int, api func(op, client string) fault, e
 		defer c.stopAll()
 		leader, _ := c.awaitTerm(time.Minute)
 		for range trials {
-			time.Sleep(time.Minute + rand.N(5*time.Second))
+			time.Sleep(20*time.Second + rand.N(5*time.Second))
 			begun := time.Now()
 			end(c, leader)
+			renewed := c.store.lastWrite()
 			next, at := c.awaitTerm(5 * time.Minute)
 			took = append(took, at.Sub(begun))
+			if c.terms.isDead(leader.id) && at.Sub(renewed) < DefaultLeaseDuration {
+				t.Errorf("%s leads %v after the last renewal: it did not wait for the lease", next.id, at.Sub(renewed))
+			}
 			c.start(nil)
 			leader = next
 		}
@@ -89,10 +92,11 @@ func TestEverythingGoesWrong(t *testing.T) {
 			cfg.CountAgents = func(context.Context) (int, error) { return 7, nil }
 		}
 		c.terms.linger = time.Second
-		outage := time.Now()
+		var outage atomic.Pointer[time.Time] // when the last one ends
+		outage.Store(ptr.To(time.Now()))
 		c.store.fault = func(op, client string) fault {
 			switch f := slow(op, client); {
-			case time.Now().Before(outage):
+			case time.Now().Before(*outage.Load()):
 				return fault{delay: rand.N(6 * time.Second), refused: errAnswerLost}
 			case rand.N(10) == 0:
 				f.refused = errAnswerLost
@@ -115,9 +119,7 @@ func TestEverythingGoesWrong(t *testing.T) {
 				case 1:
 					c.kill(a)
 				case 2:
-					c.store.mu.Lock()
-					outage = time.Now().Add(rand.N(40 * time.Second))
-					c.store.mu.Unlock()
+					outage.Store(ptr.To(time.Now().Add(rand.N(40 * time.Second))))
 				}
 				break
 			}

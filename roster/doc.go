@@ -1,11 +1,14 @@
-// Package roster keeps which IAM roles the cluster's nodes run under: one Lease
-// for every distinct role, written by whichever node of that role finds it
-// missing or stale. So its size, and the writes to it, depend on the roles and
-// not on the nodes.
+// Package roster keeps the roll: which IAM roles the nodes of a cluster run
+// under.
 //
-// The package promises that a report is made once however many nodes make it
-// at the same moment, and that a Lease whose annotation does not belong to its
-// name is never taken for a report. It does not judge whether a report is
-// true: who may write Leases here can claim any role, and the reader decides
-// which roles it believes.
+// There is one Lease for each role, whatever the number of nodes, named after
+// the hash of the role's ARN. Its annotation [RoleARNAnnotation] says the ARN,
+// its holderIdentity the node that wrote last and its renewTime when. An agent
+// reports its node's role when it starts and about hourly: one read, and a
+// write only where the Lease is missing or an hour old. So the number of writes
+// depends on roles, not on nodes.
+//
+// A report is a claim, not a proof. Whoever may write Leases in the namespace
+// can report any role; the reader decides which accounts and partitions it
+// believes. Nothing is ever deleted here.
 package roster

@@ -4,140 +4,155 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/pager"
 	"k8s.io/utils/ptr"
 )
 
-// StaleAfter is the age at which a report is renewed.
-const StaleAfter = time.Hour
+const (
+	// RoleARNAnnotation holds the ARN of the role that a Lease stands for.
+	RoleARNAnnotation = "rolecall.dev/role-arn"
+	// Label and LabelValue mark the Leases of the roster.
+	Label      = "rolecall.dev/roster"
+	LabelValue = "node-role"
+	// Selector selects the Leases of the roster.
+	Selector = Label + "=" + LabelValue
+	// StaleAfter is the age from which on a report is written again.
+	StaleAfter = time.Hour
 
-// Selector is the label selector of the roster's Leases.
-const Selector = "rolecall.dev/roster=node-role"
+	namePrefix = "node-role-"
+	pageSize   = 500
+)
 
-// RoleAnnotation holds the role's ARN.
-const RoleAnnotation = "rolecall.dev/role-arn"
-
-const pageSize = 500
-
-// Leases is the part of client-go's LeaseInterface that a roster needs.
-type Leases interface {
-	Get(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error)
-	List(ctx context.Context, opts metav1.ListOptions) (*coordinationv1.LeaseList, error)
-	Create(ctx context.Context, lease *coordinationv1.Lease, opts metav1.CreateOptions) (*coordinationv1.Lease, error)
-	Update(ctx context.Context, lease *coordinationv1.Lease, opts metav1.UpdateOptions) (*coordinationv1.Lease, error)
+// LeaseName returns the name of the Lease that stands for a role. Two ARNs that
+// differ in case alone have the same: they are one role to IAM.
+func LeaseName(roleARN string) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(roleARN)))
+	return namePrefix + hex.EncodeToString(sum[:8])
 }
 
 // A Report says that a node runs under a role.
 type Report struct {
-	RoleARN string
-	Node    string    // which wrote the report last
-	Renewed time.Time // by that node's clock
+	RoleARN string    // as the node that made the Lease wrote it
+	Node    string    // that reported last
+	Renewed time.Time // when it did, by its own clock
 }
 
-// ListResult is the roster as it was read.
-type ListResult struct {
-	Reports []Report
-	Invalid []string // names of Leases that are no reports
+// A Roster is the Leases of one namespace. Its methods are safe for concurrent
+// use, also by many processes.
+type Roster struct {
+	leases coordinationv1client.LeaseInterface
 }
 
-// A Roster reads and writes the reports. It keeps no state and is safe for
-// concurrent use.
-type Roster struct{ leases Leases }
+// New returns the roster that is kept in the namespace of leases. It needs the
+// verbs get, create and update to report, and list to read all.
+func New(leases coordinationv1client.LeaseInterface) *Roster { return &Roster{leases: leases} }
 
-// New returns the roster in the Leases of one namespace.
-func New(leases Leases) *Roster { return &Roster{leases} }
-
-// LeaseName is the name of the Lease that stands for a role. ARNs are compared
-// without case, so the name does not depend on it.
-func LeaseName(roleARN string) string {
-	sum := sha256.Sum256([]byte(strings.ToLower(roleARN)))
-	return "node-role-" + hex.EncodeToString(sum[:8])
-}
-
-// Report says that node runs under a role, and returns whether it had to be
-// written. It costs one request where the report is fresh. That another node
-// made it at the same moment is no error.
+// Report makes sure that there is a report of roleARN that is younger than
+// StaleAfter by now, this node's clock, and says whether it had to write one.
+// Where another node reports the same role at the same time, one of the two
+// writes and the other has nothing more to do.
+//
+// After an error Report can simply be called again. A Lease of that name that
+// stands for another role is an error that time does not heal: somebody made it
+// by hand, or two ARNs share a hash (64 bits), and the text says so.
 func (r *Roster) Report(ctx context.Context, roleARN, node string, now time.Time) (wrote bool, err error) {
+	if roleARN == "" || node == "" {
+		return false, errors.New("report to the roster: the role ARN or the node is empty")
+	}
 	name := LeaseName(roleARN)
 	lease, err := r.leases.Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		fill(lease, roleARN, node, now)
+		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, RoleARNAnnotation, roleARN)
+		sign(lease, node, now)
 		_, err = r.leases.Create(ctx, lease, metav1.CreateOptions{})
 	case err != nil:
-		return false, fmt.Errorf("read the report %s: %w", name, err)
+		return false, fmt.Errorf("read report %s: %w", name, err)
+	case !strings.EqualFold(lease.Annotations[RoleARNAnnotation], roleARN):
+		return false, fmt.Errorf("lease %s says role %q where %q belongs: delete the lease if nobody knows that role",
+			name, lease.Annotations[RoleARNAnnotation], roleARN)
+	case fresh(lease, now):
+		return false, nil
 	default:
-		report, ok := reportOf(lease)
-		if age := now.Sub(report.Renewed); ok && age < StaleAfter && age > -StaleAfter {
-			return false, nil
-		}
-		fill(lease, roleARN, node, now)
+		lease = lease.DeepCopy()
+		sign(lease, node, now)
 		_, err = r.leases.Update(ctx, lease, metav1.UpdateOptions{})
 	}
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return false, nil
+		return false, nil // another node was faster
 	}
 	if err != nil {
-		return false, fmt.Errorf("write the report %s: %w", name, err)
+		return false, fmt.Errorf("write report %s: %w", name, err)
 	}
 	return true, nil
 }
 
-func fill(lease *coordinationv1.Lease, roleARN, node string, now time.Time) {
-	if lease.Labels == nil {
-		lease.Labels = map[string]string{}
-	}
-	if lease.Annotations == nil {
-		lease.Annotations = map[string]string{}
-	}
-	key, value, _ := strings.Cut(Selector, "=")
-	lease.Labels[key] = value
-	lease.Labels["app.kubernetes.io/managed-by"] = "rolecall"
-	lease.Annotations[RoleAnnotation] = roleARN
-	lease.Spec.HolderIdentity = ptr.To(node)
+// fresh reports whether a Lease can stay as it is. One that claims to be from
+// long after now was written by a node whose clock is wrong, and one without
+// its label is not found by List.
+func fresh(lease *coordinationv1.Lease, now time.Time) bool {
+	age := now.Sub(ptr.Deref(lease.Spec.RenewTime, metav1.MicroTime{}).Time)
+	return age.Abs() < StaleAfter && lease.Labels[Label] == LabelValue
+}
+
+func sign(lease *coordinationv1.Lease, node string, now time.Time) {
+	metav1.SetMetaDataLabel(&lease.ObjectMeta, Label, LabelValue)
+	lease.Spec.HolderIdentity = &node
 	lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(now))
 }
 
-// List reads all reports. A Lease that is no report is named, not an error: one
-// that somebody forged must not hide the others.
+// A ListResult is what the roster says.
+type ListResult struct {
+	Reports []Report // by role ARN, one for each
+	// Invalid are the names of Leases that carry the label but do not stand for
+	// the role that they say, or for none: by name.
+	Invalid []string
+}
+
+// List reads all reports, however old. It returns all of them or an error.
 func (r *Roster) List(ctx context.Context) (ListResult, error) {
-	var out ListResult
 	p := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 		return r.leases.List(ctx, opts)
 	})
-	p.PageSize = pageSize
-	err := p.EachListItem(ctx, metav1.ListOptions{LabelSelector: Selector}, func(o runtime.Object) error {
+	all, _, err := p.ListWithAlloc(ctx, metav1.ListOptions{LabelSelector: Selector, Limit: pageSize})
+	if err != nil {
+		return ListResult{}, fmt.Errorf("list reports: %w", err)
+	}
+	var list ListResult
+	err = meta.EachListItem(all, func(o runtime.Object) error {
 		lease, ok := o.(*coordinationv1.Lease)
 		if !ok {
-			return fmt.Errorf("%T is no Lease", o)
+			return fmt.Errorf("list reports: got a %T", o)
 		}
-		if report, ok := reportOf(lease); ok {
-			out.Reports = append(out.Reports, report)
-		} else {
-			out.Invalid = append(out.Invalid, lease.Name)
+		arn := lease.Annotations[RoleARNAnnotation]
+		if arn == "" || LeaseName(arn) != lease.Name {
+			list.Invalid = append(list.Invalid, lease.Name)
+			return nil
 		}
+		list.Reports = append(list.Reports, Report{
+			RoleARN: arn,
+			Node:    ptr.Deref(lease.Spec.HolderIdentity, ""),
+			Renewed: ptr.Deref(lease.Spec.RenewTime, metav1.MicroTime{}).Time,
+		})
 		return nil
 	})
 	if err != nil {
-		return ListResult{}, fmt.Errorf("list the reports: %w", err)
+		return ListResult{}, err
 	}
-	return out, nil
-}
-
-// reportOf reads a Lease; it is a report if its annotation belongs to its name.
-func reportOf(lease *coordinationv1.Lease) (Report, bool) {
-	arn := lease.Annotations[RoleAnnotation]
-	if arn == "" || LeaseName(arn) != lease.Name || lease.Spec.RenewTime == nil || lease.Spec.HolderIdentity == nil {
-		return Report{}, false
-	}
-	return Report{RoleARN: arn, Node: *lease.Spec.HolderIdentity, Renewed: lease.Spec.RenewTime.Time}, true
+	slices.SortFunc(list.Reports, func(a, b Report) int { return strings.Compare(a.RoleARN, b.RoleARN) })
+	slices.Sort(list.Invalid)
+	return list, nil
 }

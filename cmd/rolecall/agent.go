@@ -369,7 +369,7 @@ func (p *process) ready() []agent.Check {
 			case s.Seen.IsZero() && s.Err != nil:
 				return agent.Bad, s.Err.Error()
 			case s.Seen.IsZero():
-				return agent.Bad, "the Lease has not been read yet"
+				return agent.Good, "standing by, the Lease has not been read yet"
 			case s.Err != nil:
 				return agent.Notice, s.Err.Error()
 			}
