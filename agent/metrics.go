@@ -174,9 +174,9 @@ func (s *stateCollector) Collect(c chan<- prometheus.Metric) {
 func countEntries(owned []awsauth.Owned) map[[2]string]int {
 	n := map[[2]string]int{}
 	for i := range owned {
-		source := "unknown"
-		if len(owned[i].Claims) > 0 {
-			source = sourceKind(owned[i].Claims[0].Source)
+		source := "unknown" // ours by its mark alone, the ledger being lost
+		if claims := owned[i].Claims; len(claims) > 0 && claims[0].Source != "" {
+			source = sourceKind(claims[0].Source)
 		}
 		n[[2]string{source, string(owned[i].Kind)}]++
 	}

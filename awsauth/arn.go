@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // partitions are the AWS partitions that the authenticator knows
@@ -109,7 +110,7 @@ func checkIdentity(what, s string) error {
 		return fmt.Errorf("the %s %q begins or ends with white space: write it without", what, s)
 	}
 	for _, r := range s {
-		if r < 0x20 || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 || r == 0xfeff || r == 0xfffd {
+		if unicode.IsControl(r) || r == 0x2028 || r == 0x2029 || r == 0xfeff || r >= 0xfffd && r <= 0xffff {
 			return fmt.Errorf("the %s %q holds a control character: write it without", what, s)
 		}
 	}

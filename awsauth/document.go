@@ -3,6 +3,7 @@ package awsauth
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"maps"
 )
 
@@ -24,7 +25,7 @@ func Parse(data map[string]string) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Document{data: data, reading: r}, nil
+	return &Document{data: maps.Clone(data), reading: r}, nil
 }
 
 // Data returns a copy of the document as the ConfigMap's data.
@@ -92,6 +93,9 @@ func (d *Document) edit(edits map[Kind]*edit) (*Document, error) {
 			return nil, err
 		}
 		if err := next.replaceList(kind, l.rewrites(e, have), expected(have, e), len(e.add)); err != nil {
+			if l.aliases {
+				return nil, errLayout(kind, "an entry that must change has an anchor that others use")
+			}
 			return nil, err
 		}
 	}
@@ -99,9 +103,9 @@ func (d *Document) edit(edits map[Kind]*edit) (*Document, error) {
 }
 
 // replaceList takes the first of the texts that reads as expected.
-func (d *Document) replaceList(kind Kind, texts []string, want []outcome, added int) error {
+func (d *Document) replaceList(kind Kind, texts iter.Seq[string], want []outcome, added int) error {
 	var firstErr error
-	for _, text := range texts {
+	for text := range texts {
 		list, err := readList(kind, text)
 		if err == nil {
 			err = matches(kind, list, want, added)
@@ -169,7 +173,7 @@ func inOrder(kind Kind, list []mapping, want []outcome) error {
 		got := &list[i]
 		switch w := &want[i]; {
 		case w.kept != nil:
-			if got.ARN != w.kept.ARN || !bytes.Equal(got.raw, w.kept.raw) {
+			if got.ARN != w.kept.ARN || got.dropped != w.kept.dropped || !bytes.Equal(got.raw, w.kept.raw) {
 				return fmt.Errorf("entry %d would read otherwise than before", i+1)
 			}
 		case !SameARN(got.ARN, w.written.ARN), kind != Account && (!got.inForce() || got.mark != Mark || !sameGrant(got.Entry, w.written)):

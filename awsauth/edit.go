@@ -3,6 +3,8 @@ package awsauth
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -19,26 +21,37 @@ type edit struct {
 
 func (e *edit) empty() bool { return len(e.remove)+len(e.replace)+len(e.add) == 0 }
 
-// rewrites returns the text after an edit, best first. They differ in where
-// added elements go: a block scalar that ends the list can swallow what is put
-// behind it, and then the check after the edit refuses the first.
-func (l *layout) rewrites(e *edit, current []mapping) []string {
-	switch l.style {
-	case styleEmpty:
-		return []string{l.fill(e.add, l.hole), l.fill(e.add, span{l.stop, l.stop})}
-	case styleFlow:
-		return []string{l.rewriteFlow(e, current)}
+// rewrites yields the text after an edit, best first. They differ in where
+// added elements go and in how much of replaced ones stays: a block scalar
+// that ends the list can swallow what is put behind it, and one that ends the
+// text gets a line break from what follows. Then the check after the edit
+// refuses the first.
+func (l *layout) rewrites(e *edit, current []mapping) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		switch l.style {
+		case styleEmpty:
+			_ = yield(l.fill(e.add, l.hole)) && yield(l.fill(e.add, span{l.stop, l.stop}))
+			return
+		case styleFlow:
+			yield(l.rewriteFlow(e, current))
+			return
+		}
+		last := l.items[len(l.items)-1].end
+		points := []int{max(last, l.lastLine()), l.stop, l.items[0].start}
+		if len(e.add) == 0 {
+			points = points[:1]
+		}
+		for _, whole := range []bool{false, true} {
+			for _, at := range points {
+				if !yield(l.rewriteBlock(e, current, at, whole)) {
+					return
+				}
+			}
+			if len(e.replace) == 0 {
+				return
+			}
+		}
 	}
-	last := l.items[len(l.items)-1].end
-	points := []int{max(last, l.lastLine()), l.stop, l.items[0].start}
-	if len(e.add) == 0 {
-		points = points[:1]
-	}
-	texts := make([]string, len(points))
-	for i, at := range points {
-		texts[i] = l.rewriteBlock(e, current, at)
-	}
-	return slices.Compact(texts)
 }
 
 // lastLine is the offset after the document's last line that is not blank.
@@ -58,7 +71,7 @@ func (l *layout) fill(add []Entry, hole span) string {
 	if strings.Trim(line, " \t\ufeff") == "" {
 		out.WriteString(strings.TrimRight(before, " \t"))
 	} else {
-		out.WriteString(before + l.eol)
+		out.WriteString(strings.TrimRight(before, " \t") + l.eol)
 	}
 	for i := range add {
 		writeBlock(&out, &add[i], "", l.eol)
@@ -74,9 +87,10 @@ func (l *layout) fill(add []Entry, hole span) string {
 	return out.String()
 }
 
-// rewriteBlock edits a block sequence; added elements go to the offset at,
-// which is not inside an element.
-func (l *layout) rewriteBlock(e *edit, current []mapping, at int) string {
+// rewriteBlock edits a block sequence. Added elements go to the offset at,
+// which is not inside an element; replaced ones are written anew wholly or as
+// far as they must.
+func (l *layout) rewriteBlock(e *edit, current []mapping, at int, whole bool) string {
 	var out strings.Builder
 	out.Grow(len(l.text) + 256*len(e.add))
 	pos := 0
@@ -101,7 +115,7 @@ func (l *layout) rewriteBlock(e *edit, current []mapping, at int) string {
 				out.WriteString(l.indent + c + l.eol)
 			}
 		default:
-			l.replaceBlock(&out, it, replacement, current[i])
+			l.replaceBlock(&out, it, replacement, current[i], whole)
 		}
 		pos = it.end
 	}
@@ -119,14 +133,15 @@ func (l *layout) addBlock(out *strings.Builder, add []Entry) {
 }
 
 // replaceBlock writes an element of ours anew. Fields that are right already
-// and fields that are not ours stay as they stand, and so does every comment.
-func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have mapping) {
-	if !editable(it.fields, have.Kind) || want.Kind == Account {
+// and fields that are not ours stay as they stand where that can be done, and
+// so does every comment.
+func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have mapping, whole bool) {
+	if whole || !editable(it.fields) {
 		for _, c := range comments(l.text[it.start:it.end]) {
 			out.WriteString(l.indent + c + l.eol)
 		}
 		writeBlock(out, &want, l.indent, l.eol)
-		unknown := unknownFields(have.raw)
+		unknown := unknownFields(have)
 		for _, name := range slices.Sorted(maps.Keys(unknown)) {
 			out.WriteString(l.indent + "  " + scalar(name) + ": " + string(unknown[name]) + l.eol)
 		}
@@ -150,8 +165,9 @@ func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have ma
 		if i > 0 {
 			out.WriteString(indent)
 		}
-		writeField(out, what, &want, indent, l.eol)
-		for _, c := range comments(l.text[f.start:f.end]) {
+		beside, below := splitComments(l.text[f.start:f.end])
+		writeField(out, what, &want, indent, beside, l.eol)
+		for _, c := range below {
 			out.WriteString(indent + c + l.eol)
 		}
 		pos = f.end
@@ -161,17 +177,17 @@ func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have ma
 		if missing[what] {
 			end()
 			out.WriteString(indent)
-			writeField(out, what, &want, indent, l.eol)
+			writeField(out, what, &want, indent, "", l.eol)
 		}
 	}
 }
 
 // editable reports whether an element can be edited field by field: its keys
 // are known by position and none is doubled.
-func editable(fields []field, kind Kind) bool {
+func editable(fields []field) bool {
 	seen := map[string]bool{}
 	for _, f := range fields {
-		name := strings.ToLower(f.name)
+		name := key(f.name)
 		if seen[name] {
 			return false
 		}
@@ -183,12 +199,14 @@ func editable(fields []field, kind Kind) bool {
 // fieldKind says which of our fields a key is; empty for others. Keys match
 // without case, as the authenticator's do.
 func fieldKind(name string, kind Kind) string {
-	switch name = strings.ToLower(name); {
-	case name == "rolearn" && kind == Role, name == "userarn" && kind == User:
+	switch {
+	case strings.EqualFold(name, string(kind)+"arn"):
 		return "arn"
-	case name == "username" || name == "groups":
-		return name
-	case name == "syncedby":
+	case strings.EqualFold(name, "username"):
+		return "username"
+	case strings.EqualFold(name, "groups"):
+		return "groups"
+	case strings.EqualFold(name, "syncedBy"):
 		return "mark"
 	}
 	return ""
@@ -210,17 +228,12 @@ func rightAlready(what string, want Entry, have mapping) bool {
 
 // unknownFields returns the fields of an element that are not ours, as JSON,
 // which is YAML too.
-func unknownFields(raw json.RawMessage) map[string]json.RawMessage {
+func unknownFields(m mapping) map[string]json.RawMessage {
 	var all map[string]json.RawMessage
-	if json.Unmarshal(raw, &all) != nil {
+	if json.Unmarshal(m.raw, &all) != nil {
 		return nil
 	}
-	for name := range all {
-		switch strings.ToLower(name) {
-		case "rolearn", "userarn", "username", "groups", "syncedby":
-			delete(all, name)
-		}
-	}
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return fieldKind(name, m.Kind) != "" })
 	return all
 }
 
@@ -236,123 +249,161 @@ func writeBlock(out *strings.Builder, e *Entry, indent, eol string) {
 		if i > 0 {
 			out.WriteString(inner)
 		}
-		writeField(out, what, e, inner, eol)
+		writeField(out, what, e, inner, "", eol)
 	}
 }
 
-// writeField writes one field without the indentation of its first line.
-func writeField(out *strings.Builder, what string, e *Entry, indent, eol string) {
+// writeField writes one field without the indentation of its first line, at
+// whose end stands the comment beside.
+func writeField(out *strings.Builder, what string, e *Entry, indent, beside, eol string) {
 	switch what {
 	case "arn":
-		out.WriteString(string(e.Kind) + "arn: " + scalar(e.ARN) + eol)
+		out.WriteString(string(e.Kind) + "arn: " + scalar(e.ARN))
 	case "username":
-		out.WriteString("username: " + scalar(e.Username) + eol)
+		out.WriteString("username: " + scalar(e.Username))
 	case "groups":
+		out.WriteString("groups:")
 		if len(e.Groups) == 0 {
-			out.WriteString("groups: []" + eol)
-			return
+			out.WriteString(" []")
 		}
-		out.WriteString("groups:" + eol)
+	case "mark":
+		out.WriteString("syncedBy: " + Mark)
+	}
+	out.WriteString(beside + eol)
+	if what == "groups" {
 		for _, g := range e.Groups {
 			out.WriteString(indent + "- " + scalar(g) + eol)
 		}
-	case "mark":
-		out.WriteString("syncedBy: " + Mark + eol)
 	}
 }
 
 // rewriteFlow edits a flow sequence. Commas are made anew where neighbours
-// change; all else between elements stays.
+// change; all else between elements stays where it is, and so do the comments
+// of what goes.
 func (l *layout) rewriteFlow(e *edit, current []mapping) string {
-	type piece struct {
-		value string
-		after string // what follows up to the next element, without the comma
-		exact string // the same as it stood, comma and all
-		index int    // of the element, -1 for a new one
-	}
-	inside := l.text[l.open+1 : l.close]
-	lead := inside
-	join := ", "
+	join := l.join()
+	lineBreak := join[1:] // between two elements, without the comma
+	lead := l.text[l.open+1 : l.close]
 	if len(l.items) > 0 {
-		lead = l.text[l.open+1 : l.items[0].start]
-	}
-	if strings.ContainsAny(inside, "\r\n") {
-		indent := "  "
-		if len(l.items) > 0 {
-			line := l.text[:l.items[0].start]
-			line = line[strings.LastIndexAny(line, "\r\n")+1:]
-			if strings.Trim(line, " \t") == "" {
-				indent = line
-			}
-		}
-		join = "," + l.eol + indent
-	}
-	var pieces []piece
-	tail, trailing, lost := "", "", ""
-	if len(l.items) == 0 {
-		tail, lead = lead, ""
-	}
-	for i, it := range l.items {
-		next, last := l.close, i == len(l.items)-1
-		if !last {
-			next = l.items[i+1].start
-		}
-		after := l.text[it.end:next]
-		exact := after
-		if i < len(l.commas) {
-			comma := l.commas[i] - it.end
-			after = after[:comma] + after[comma+1:]
-		}
-		if last {
-			tail, after, trailing = after, "", exact
-		}
-		value := l.text[it.start:it.end]
-		replacement, replaced := e.replace[i]
-		switch {
-		case replaced:
-			for _, c := range comments(value) {
-				lost += c + l.eol
-			}
-			value = flowEntry(&replacement)
-			if i < len(current) {
-				value = withUnknown(value, unknownFields(current[i].raw))
-			}
-		case e.remove[i]:
-			for _, c := range comments(value + after) {
-				lost += c + l.eol
-			}
-			continue
-		}
-		pieces = append(pieces, piece{value, after, exact, i})
-	}
-	for i := range e.add {
-		pieces = append(pieces, piece{value: flowEntry(&e.add[i]), index: -1})
+		lead = lead[:l.items[0].start-l.open-1]
 	}
 	var out strings.Builder
-	out.WriteString(l.text[:l.open+1] + lead)
-	for i, p := range pieces {
-		out.WriteString(p.value)
-		last := i == len(pieces)-1
+	out.WriteString(l.text[:l.open+1])
+	// What is behind the last value that stays: without its comma, and as it stood.
+	gap, exact := []byte(lead), ""
+	values := 0
+	for i, it := range l.items {
+		value, behind := l.text[it.start:it.end], l.behind(i)
+		bare := behind
+		if i < len(l.commas) {
+			comma := l.commas[i] - it.end
+			bare = behind[:comma] + behind[comma+1:]
+		}
+		replacement, replaced := e.replace[i]
+		if !replaced && e.remove[i] {
+			gap, exact = mergeGaps(gap, comments(value), bare, i == len(l.items)-1, lineBreak), ""
+			continue
+		}
 		switch {
-		case last && p.index == len(l.items)-1:
-			tail = trailing // with its comma, where it has one
-		case !last && p.index >= 0 && pieces[i+1].index == p.index+1:
-			out.WriteString(p.exact)
-		case last:
-			if strings.TrimSpace(p.after) != "" {
-				out.WriteString(p.after)
-			}
-		case p.after != "":
-			out.WriteString("," + p.after)
+		case values == 0:
+			out.Write(gap)
+		case exact != "":
+			out.WriteString(exact)
 		default:
+			out.WriteString(",")
+			out.Write(gap)
+		}
+		if replaced {
+			for _, c := range comments(value) {
+				if text := out.String(); !isSpace(text[len(text)-1]) {
+					out.WriteString(" ")
+				}
+				out.WriteString(c + lineBreak)
+			}
+			value = withUnknown(flowEntry(&replacement), unknownFields(current[i]))
+		}
+		out.WriteString(value)
+		values++
+		gap, exact = append(gap[:0], bare...), behind
+	}
+	if len(e.add) == 0 {
+		if exact != "" {
+			gap = []byte(exact) // a comma behind the last element stays
+		}
+		out.Write(gap)
+		out.WriteString(l.text[l.close:])
+		return out.String()
+	}
+	body := string(bytes.TrimRight(gap, white))
+	switch {
+	case values > 0 && body == "":
+		out.WriteString(join)
+	case values > 0:
+		out.WriteString("," + body + lineBreak)
+	case body != "":
+		out.WriteString(body + lineBreak)
+	default:
+		out.WriteString(lead)
+	}
+	for i := range e.add {
+		if i > 0 {
 			out.WriteString(join)
 		}
+		out.WriteString(flowEntry(&e.add[i]))
 	}
-	if lost != "" {
-		out.WriteString(l.eol + lost)
-	}
-	out.WriteString(tail + l.text[l.close:])
+	out.Write(gap[len(body):])
+	out.WriteString(l.text[l.close:])
 	return out.String()
+}
+
+// white is what stands between elements, beside comments and commas.
+const white = " \t\r\n"
+
+// behind is what follows an element of a flow sequence, up to the next one or
+// the closing bracket.
+func (l *layout) behind(i int) string {
+	if i == len(l.items)-1 {
+		return l.text[l.items[i].end:l.close]
+	}
+	return l.text[l.items[i].end:l.items[i+1].start]
+}
+
+// mergeGaps appends to what stood before an element that goes what stays of
+// it: its comments, and what stood behind it without the comma.
+func mergeGaps(gap []byte, comments []string, behind string, last bool, lineBreak string) []byte {
+	if len(gap) == 0 && (len(comments) > 0 || strings.Contains(behind, "#")) {
+		gap = append(gap, ' ')
+	}
+	for _, c := range comments {
+		gap = append(append(gap, c...), lineBreak...)
+	}
+	if body := strings.TrimLeft(behind, white); body != "" {
+		return append(gap, body...)
+	}
+	if !last {
+		return gap
+	}
+	gap = bytes.TrimRight(gap, white)
+	if len(gap) == 0 || strings.ContainsAny(behind, "\r\n") {
+		return append(gap, behind...)
+	}
+	return append(gap, lineBreak...)
+}
+
+// join is what stands between two elements of a flow sequence.
+func (l *layout) join() string {
+	if !strings.ContainsAny(l.text[l.open:l.close], "\r\n") {
+		return ", "
+	}
+	indent := "  "
+	if len(l.items) > 0 {
+		line := l.text[:l.items[0].start]
+		line = line[strings.LastIndexAny(line, "\r\n")+1:]
+		if strings.Trim(line, " \t") == "" {
+			indent = line
+		}
+	}
+	return "," + l.eol + indent
 }
 
 // flowEntry is an entry as JSON, so that a JSON text stays one.
@@ -382,7 +433,16 @@ func quoteJSON(s string) string {
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(s) // a string always encodes
-	return strings.TrimSuffix(out.String(), "\n")
+	// YAML takes some characters only escaped that JSON takes as they are.
+	var escaped strings.Builder
+	for _, r := range strings.TrimSuffix(out.String(), "\n") {
+		if r >= 0x7f && r <= 0x9f || r >= 0xfffe && r <= 0xffff || r == 0xfeff {
+			fmt.Fprintf(&escaped, `\u%04x`, r)
+		} else {
+			escaped.WriteRune(r)
+		}
+	}
+	return escaped.String()
 }
 
 // scalar writes a string so that any YAML parser reads it back as that
@@ -406,34 +466,65 @@ func scalar(s string) string {
 }
 
 // comments returns the comments of a piece of YAML in their order, without
-// what stands before them. A line of a block scalar that looks like a comment
-// is taken for one: better kept twice than lost.
+// what stands before them. Of a scalar over several lines, a line that looks
+// like a comment is taken for one: better kept twice than lost.
 func comments(text string) []string {
 	if !strings.Contains(text, "#") {
 		return nil
 	}
 	var found []string
-	quote := byte(0)
+	plain, depth := false, 0 // inside a plain scalar, inside so many brackets
 	for i := 0; i < len(text); i++ {
-		c := text[i]
-		starts := i == 0 || strings.IndexByte(" \t\r\n,[{:-", text[i-1]) >= 0
-		switch {
-		case quote != 0:
-			if c == '\\' && quote == '"' {
-				i++
-			} else if c == quote {
-				quote = 0
+		switch c := text[i]; {
+		case breakAt(text, i) > 0:
+			plain = false
+			i += breakAt(text, i) - 1
+		case c == '#' && (!plain || isSpace(text[i-1])):
+			line := text[i : i+lineLength(text[i:])]
+			found = append(found, strings.TrimRight(line, " \t"))
+			i += len(line) - 1
+		case (c == '"' || c == '\'') && !plain:
+			s := flowScanner{text: text[:i+lineLength(text[i:])], pos: i}
+			if plain = !s.quoted(c); !plain {
+				i = s.pos - 1
 			}
-		case (c == '"' || c == '\'') && starts:
-			quote = c
-		case c == '#' && (i == 0 || isSpace(text[i-1])):
-			end := i
-			for end < len(text) && breakAt(text, end) == 0 {
-				end++
+		case strings.IndexByte("[]{},", c) >= 0 && (depth > 0 || !plain):
+			plain = false
+			switch c {
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth--
 			}
-			found = append(found, strings.TrimRight(text[i:end], " \t"))
-			i = end
+		case c == ':' && (!plain || i+1 == len(text) || isSpace(text[i+1])):
+			plain = false
+		case (c == '-' || c == '?') && (i+1 == len(text) || isSpace(text[i+1])):
+			// An indicator, or a part of the scalar that it stands in.
+		case !isSpace(c):
+			plain = true
 		}
 	}
 	return found
+}
+
+// splitComments returns the comment at the end of a field's first line, with
+// the white space before it, and all others.
+func splitComments(field string) (beside string, below []string) {
+	line := strings.TrimRight(field[:lineLength(field)], " \t")
+	below = comments(field)
+	if len(below) == 0 || !strings.HasSuffix(line, below[0]) {
+		return "", below
+	}
+	value := strings.TrimRight(line[:len(line)-len(below[0])], " \t")
+	return line[len(value):], below[1:]
+}
+
+// lineLength is the bytes of a text up to its first line break.
+func lineLength(text string) int {
+	for i := range len(text) {
+		if breakAt(text, i) > 0 {
+			return i
+		}
+	}
+	return len(text)
 }

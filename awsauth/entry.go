@@ -28,3 +28,12 @@ type Entry struct {
 	Username string   `json:"username,omitempty"` // in Kubernetes; empty for an account
 	Groups   []string `json:"groups,omitempty"`   // in Kubernetes; none for an account
 }
+
+// key is what an entry is about. No ARN is an account's id, whatever stands in
+// a list.
+func (e *Entry) key() string {
+	if e.Kind == Account {
+		return "account " + e.ARN
+	}
+	return key(e.ARN)
+}

@@ -2,6 +2,7 @@ package awsauth
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -33,6 +34,8 @@ type layout struct {
 
 	indent string // before the dash, for block style
 	stop   int    // where the first YAML document ends; the rest is never read
+
+	aliases bool // some element is an alias, or has one inside
 
 	hole span // what stands for the empty list ([] or null), for styleEmpty
 
@@ -85,6 +88,7 @@ func layOut(kind Kind, text string, n int) (*layout, error) {
 		return l, nil
 	}
 	root := doc.Content[0]
+	l.aliases = hasAlias(root)
 	l.stop = lines.documentEnd(root.Line)
 	start := lines.offset(root.Line, root.Column)
 	switch {
@@ -99,6 +103,10 @@ func layOut(kind Kind, text string, n int) (*layout, error) {
 		return l, l.flow(kind, start, n)
 	}
 	return l, l.block(kind, root, lines)
+}
+
+func hasAlias(n *yamlv3.Node) bool {
+	return n.Kind == yamlv3.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
 }
 
 // block locates the elements of a block sequence. The column of the root is
@@ -153,9 +161,17 @@ func blockFields(node *yamlv3.Node, lines *lineIndex, dash, next int) []field {
 		if end <= k.Line {
 			return nil
 		}
-		fields[i] = field{span{lines.start(k.Line), lines.contentEnd(k.Line, end)}, k.Value}
+		f := field{span{lines.start(k.Line), lines.contentEnd(k.Line, end)}, k.Value}
+		indent := lines.text[f.start:lines.offset(k.Line, k.Column)]
+		if i == 0 {
+			f.start += len(indent)
+			indent = strings.Replace(strings.TrimPrefix(indent, "\ufeff"), "-", " ", 1)
+		}
+		if strings.Trim(indent, " \t") != "" {
+			return nil // "? key", or something else between the dash and the key
+		}
+		fields[i] = f
 	}
-	fields[0].start = lines.offset(dash, node.Content[0].Column)
 	return fields
 }
 

@@ -33,7 +33,7 @@ type Owned struct {
 	Entry
 	Claims  []Claim   `json:"claims,omitempty"`  // who asks for it, the most explicit first
 	Since   time.Time `json:"since"`             // when it was planned first
-	Pending bool      `json:"pending,omitempty"` // about to be written: not yet known to stand in aws-auth
+	Pending bool      `json:"pending,omitempty"` // about to be written, or waiting for a foreign entry to go: not known to stand in aws-auth
 }
 
 // A Claim is what one source asks for an ARN.

@@ -73,7 +73,7 @@ type Conflict struct {
 type Plan struct {
 	Changes   []Change
 	Conflicts []Conflict
-	Refused   []Entry // new entries for which aws-auth has no room
+	Refused   []Entry // new entries for which aws-auth has no room; one that would only move to its own key stays where it is
 	Ours      []Owned // the entries of ours in After
 	Foreign   int     // entries of others, all of which stay
 	Before    *Document
@@ -86,12 +86,23 @@ type Plan struct {
 // Writes reports whether the plan changes the document.
 func (p *Plan) Writes() bool { return len(p.Changes) > 0 }
 
-const refuseAt = Limit / 100 * 95 // bytes; above it new entries are refused
-
-// MakePlan merges what the sources ask into the document. It fails where the
-// document cannot be edited, or where the result would not map what it should;
-// then nothing may be written.
+// MakePlan merges what the sources ask into the document. A nil ledger is an
+// empty one. It fails where the document cannot be edited, or where the result
+// would not map what it should; then nothing may be written.
 func MakePlan(doc *Document, ledger *Ledger, req Request) (*Plan, error) {
+	if ledger == nil {
+		ledger = &Ledger{}
+	}
+	plan, err := makePlan(doc, ledger, req)
+	if err != nil && req.AdoptConflicts {
+		// A foreign entry that cannot be edited is a conflict, no more.
+		req.AdoptConflicts = false
+		return makePlan(doc, ledger, req)
+	}
+	return plan, err
+}
+
+func makePlan(doc *Document, ledger *Ledger, req Request) (*Plan, error) {
 	m := newMerge(doc, ledger, req)
 	for _, k := range m.order {
 		m.decide(m.identities[k])
@@ -111,6 +122,7 @@ type identity struct {
 	want     *want
 	owned    []Owned // in the ledger
 	standing []place // in the document and in force, in the authenticator's order: the last one answers
+	moves    *place  // ours, of another kind than is asked: it goes when the new one finds room
 }
 
 // place is an element of the document.
@@ -130,58 +142,72 @@ type merge struct {
 	doc        *Document
 	ledger     *Ledger
 	req        Request
-	anyFailed  bool
-	order      []string // keys of identities: wanted ones in the sources' order, then the document's, then the ledger's
+	failed     map[string]bool // sources that could not be asked; unknownSource among them if there is any
+	order      []string        // keys of identities: wanted ones in the sources' order, then the document's, then the ledger's
 	identities map[string]*identity
 	edits      map[Kind]*edit
 	changes    []Change
 	conflicts  []Conflict
 	adds       []*identity
 	stays      []Owned // entries of ours after the write
+	waits      []Owned // what failed sources asked and foreign entries answer for
 }
 
 func newMerge(doc *Document, ledger *Ledger, req Request) *merge {
 	n := len(doc.roles) + len(doc.users) + len(doc.accounts)
-	m := &merge{doc: doc, ledger: ledger, req: req,
+	m := &merge{doc: doc, ledger: ledger, req: req, failed: map[string]bool{},
 		order:      make([]string, 0, n),
 		identities: make(map[string]*identity, n),
 		edits:      map[Kind]*edit{Role: {}, User: {}, Account: {}},
 	}
 	for _, s := range req.Sources {
-		if !s.Failed {
-			for _, e := range s.Entries {
-				m.claim(e, s.Name)
-			}
+		if s.Failed {
+			m.failed[s.Name], m.failed[unknownSource] = true, true
+			m.reclaim(s.Name)
 			continue
 		}
-		m.anyFailed = true
-		for i := range ledger.Owned {
-			for _, c := range ledger.Owned[i].Claims {
-				if c.Source == s.Name {
-					m.claim(Entry{ledger.Owned[i].Kind, ledger.Owned[i].ARN, c.Username, c.Groups}, s.Name)
-				}
-			}
+		for _, e := range s.Entries {
+			m.claim(e, s.Name)
 		}
+	}
+	if len(m.failed) > 0 {
+		m.reclaim(unknownSource)
 	}
 	// Users before roles: of a user and a role entry with one ARN the role answers.
 	for _, kind := range []Kind{User, Role, Account} {
 		list := doc.list(kind)
 		for i := range list {
 			if list[i].inForce() {
-				id := m.identity(list[i].ARN)
+				id := m.identity(&list[i].Entry)
 				id.standing = append(id.standing, place{mapping: &list[i], index: i})
 			}
 		}
 	}
 	for _, o := range ledger.Owned {
-		id := m.identity(o.ARN)
+		id := m.identity(&o.Entry)
 		id.owned = append(id.owned, o)
 	}
 	return m
 }
 
-func (m *merge) identity(arn string) *identity {
-	k := key(arn)
+// unknownSource claims what is ours by its mark alone, without a word of it in
+// the ledger, for as long as a source fails: it may be that source's.
+const unknownSource = ""
+
+// reclaim repeats what a source asked when it was known last.
+func (m *merge) reclaim(source string) {
+	for i := range m.ledger.Owned {
+		o := &m.ledger.Owned[i]
+		for _, c := range o.Claims {
+			if c.Source == source {
+				m.claim(Entry{o.Kind, o.ARN, c.Username, c.Groups}, source)
+			}
+		}
+	}
+}
+
+func (m *merge) identity(e *Entry) *identity {
+	k := e.key()
 	id := m.identities[k]
 	if id == nil {
 		id = &identity{}
@@ -193,17 +219,19 @@ func (m *merge) identity(arn string) *identity {
 
 // claim adds what a source asks for an ARN to what the others do.
 func (m *merge) claim(e Entry, source string) {
-	id := m.identity(e.ARN)
+	if e.Kind == Account {
+		e.Username, e.Groups = "", nil
+	}
+	id := m.identity(&e)
 	if id.want == nil {
 		id.want = &want{Entry: Entry{Kind: e.Kind, ARN: e.ARN, Username: e.Username}}
 	}
 	w := id.want
-	if w.Username == "" {
-		w.Username = e.Username
-	}
+	w.Username = cmp.Or(w.Username, e.Username)
 	w.Groups = union(w.Groups, e.Groups)
 	for i := range w.claims {
 		if c := &w.claims[i]; c.Source == source {
+			c.Username = cmp.Or(c.Username, e.Username)
 			c.Groups = union(c.Groups, e.Groups)
 			return
 		}
@@ -233,6 +261,9 @@ func (m *merge) decide(id *identity) {
 			foreign = append(foreign, p)
 		}
 	}
+	if len(m.failed) > 0 && len(id.owned) == 0 && len(ours) > 0 {
+		m.claim(ours[len(ours)-1].Entry, unknownSource)
+	}
 	switch {
 	case id.want == nil:
 		m.unwanted(id, ours)
@@ -248,7 +279,9 @@ func (m *merge) decide(id *identity) {
 // claimOwnership tells ours from foreign: ours carries our mark, or one of a
 // tool that we adopt from, or has lost its mark and stands otherwise as the
 // ledger has it. An entry that was only about to be written proves nothing: an
-// unmarked one with its ARN came from somebody else.
+// unmarked one with its ARN came from somebody else. An account has no mark, so
+// there it does: an account that nobody takes away again would be worse than
+// one that somebody else added at the very same moment.
 func (m *merge) claimOwnership(id *identity) {
 	marked := false
 	for i := range id.standing {
@@ -263,7 +296,7 @@ func (m *merge) claimOwnership(id *identity) {
 	for i := range id.standing {
 		p := &id.standing[i]
 		for _, o := range id.owned {
-			if !o.Pending && o.Kind == p.Kind && p.mark == "" && sameGrant(o.Entry, p.Entry) {
+			if (!o.Pending || p.Kind == Account) && o.Kind == p.Kind && p.mark == "" && sameGrant(o.Entry, p.Entry) {
 				p.ours = true
 				return
 			}
@@ -271,20 +304,11 @@ func (m *merge) claimOwnership(id *identity) {
 	}
 }
 
-// unwanted removes entries of ours for which nobody asks. While a source has
-// failed, one of which no source is known stays: it may be that source's.
+// unwanted removes entries of ours for which nobody asks.
 func (m *merge) unwanted(id *identity, ours []place) {
-	if len(ours) == 0 {
-		return
-	}
 	var claims []Claim
 	for _, o := range id.owned {
 		claims = append(claims, o.Claims...)
-	}
-	if len(claims) == 0 && m.anyFailed {
-		last := ours[len(ours)-1]
-		m.stays = append(m.stays, Owned{Entry: last.Entry, Since: m.since(id)})
-		return
 	}
 	for _, p := range ours {
 		m.remove(p, Remove, sourcesOf(claims), "no source asks for it any more")
@@ -299,6 +323,7 @@ func (m *merge) contested(id *identity, ours, foreign []place) {
 		for _, p := range ours {
 			m.remove(p, Withdraw, sourcesOf(w.claims), "a foreign entry grants the same")
 		}
+		m.wait(id)
 		return
 	}
 	if m.req.AdoptConflicts && len(foreign) == 1 && answer.Kind == w.Kind && includes(w.Groups, answer.Groups) {
@@ -317,6 +342,22 @@ func (m *merge) contested(id *identity, ours, foreign []place) {
 	for _, p := range ours {
 		m.remove(p, Withdraw, sourcesOf(w.claims), "a foreign entry answers for it")
 	}
+	m.wait(id)
+}
+
+// wait keeps in the ledger what failed sources asked, so that ours comes back
+// if the foreign entry goes while they still fail. It is pending: it proves no
+// entry ours.
+func (m *merge) wait(id *identity) {
+	var claims []Claim
+	for _, c := range id.want.claims {
+		if m.failed[c.Source] {
+			claims = append(claims, c)
+		}
+	}
+	if len(claims) > 0 && id.want.Kind != Account {
+		m.waits = append(m.waits, Owned{Entry: id.want.Entry, Claims: claims, Since: m.since(id), Pending: true})
+	}
 }
 
 // keepOne brings the last of our entries in line and removes the others.
@@ -326,7 +367,7 @@ func (m *merge) keepOne(id *identity, ours []place) {
 		m.remove(p, Withdraw, sourcesOf(id.want.claims), "doubled")
 	}
 	if last.Kind != id.want.Kind {
-		m.remove(last, Withdraw, sourcesOf(id.want.claims), "it stands under "+last.Kind.Key())
+		id.moves = &last
 		m.adds = append(m.adds, id)
 		return
 	}
@@ -386,7 +427,7 @@ func (m *merge) since(id *identity) time.Time {
 func sourcesOf(claims []Claim) []string {
 	var names []string
 	for _, c := range claims {
-		if !slices.Contains(names, c.Source) {
+		if c.Source != unknownSource && !slices.Contains(names, c.Source) {
 			names = append(names, c.Source)
 		}
 	}
@@ -410,16 +451,20 @@ func (m *merge) plan() (*Plan, error) {
 	}
 	for _, id := range m.adds {
 		w := id.want
-		size := entrySize(&w.Entry)
-		floor := Limit - refuseAt // kept free from all but the roles of live nodes
-		if required[key(w.ARN)] {
-			floor = 0
+		fits, err := room.take(&w.Entry, required[key(w.ARN)])
+		if err != nil {
+			return nil, err
 		}
-		if room-size < floor {
+		if !fits {
 			p.Refused = append(p.Refused, w.Entry)
+			if id.moves != nil {
+				m.stays = append(m.stays, Owned{Entry: id.moves.Entry, Claims: w.claims, Since: m.since(id)})
+			}
 			continue
 		}
-		room -= size
+		if id.moves != nil {
+			m.remove(*id.moves, Withdraw, sourcesOf(w.claims), "it stands under "+id.moves.Kind.Key())
+		}
 		e := m.edits[w.Kind]
 		e.add = append(e.add, w.Entry)
 		m.changes = append(m.changes, Change{Op: Add, Entry: w.Entry, Sources: sourcesOf(w.claims)})
@@ -441,36 +486,12 @@ func (m *merge) plan() (*Plan, error) {
 	}
 	settled := &Ledger{Config: m.req.Config, Owned: m.stays}
 	settled.sort()
-	p.Ours = settled.Owned
+	p.Ours = slices.Clone(settled.Owned)
+	settled.Owned = append(settled.Owned, m.waits...)
+	settled.sort()
 	p.Foreign = len(p.After.roles) + len(p.After.users) + len(p.After.accounts) - len(p.Ours)
 	m.ledgers(p, settled)
 	return p, nil
-}
-
-// room is how many bytes aws-auth has left for new entries after all other edits.
-func (m *merge) room() (int, error) {
-	size := m.doc.Size() + m.req.Other
-	total := size
-	for _, id := range m.adds {
-		total += entrySize(&id.want.Entry)
-	}
-	if total <= refuseAt {
-		return Limit - size, nil
-	}
-	after, err := m.doc.edit(m.edits)
-	if err != nil {
-		return 0, err
-	}
-	return Limit - after.Size() - m.req.Other, nil
-}
-
-// entrySize is at least the bytes that a new entry takes.
-func entrySize(e *Entry) int {
-	n := 96 + len(e.ARN) + len(e.Username)
-	for _, g := range e.Groups {
-		n += 8 + len(g)
-	}
-	return n
 }
 
 // ledgers works out what the ledger must hold before and after the write.
@@ -487,13 +508,13 @@ func (m *merge) ledgers(p *Plan, settled *Ledger) {
 	for _, c := range p.Changes {
 		switch c.Op {
 		case Add, Update, Adopt:
-			changed[key(c.Entry.ARN)] = true
+			changed[c.Entry.key()] = true
 		}
 	}
-	known := make(map[string]bool, len(current.Owned))
-	for _, o := range current.Owned {
-		k := key(o.ARN)
-		known[k] = true
+	known := make(map[string]*Owned, len(current.Owned))
+	for i, o := range current.Owned {
+		k := o.key()
+		known[k] = &current.Owned[i]
 		// Of an entry that changes, both the old and the new one are ours
 		// until the write is known to have been done.
 		if !o.Pending || !changed[k] {
@@ -501,11 +522,9 @@ func (m *merge) ledgers(p *Plan, settled *Ledger) {
 		}
 	}
 	for _, o := range settled.Owned {
-		switch k := key(o.ARN); {
-		case changed[k]:
-			o.Pending = true
-			ahead.Owned = append(ahead.Owned, o)
-		case !known[k]:
+		k := o.key()
+		if was := known[k]; changed[k] || was == nil || was.Kind != o.Kind || !sameGrant(was.Entry, o.Entry) {
+			o.Pending = o.Pending || changed[k]
 			ahead.Owned = append(ahead.Owned, o)
 		}
 	}

@@ -121,7 +121,7 @@ func readAccounts(text string) ([]mapping, error) {
 	if isBlank(text) {
 		return nil, nil
 	}
-	var elements []account
+	var elements []accountElement
 	err := yamlv2.Unmarshal([]byte(text), &elements)
 	if typeErr := (*yamlv2.TypeError)(nil); errors.As(err, &typeErr) {
 		return nil, &ParseError{Key: Account.Key(), Reason: "it is not a list of entries"}
@@ -136,11 +136,11 @@ func readAccounts(text string) ([]mapping, error) {
 	return out, nil
 }
 
-// account is an element of mapAccounts.
-type account struct{ id, dropped string }
+// accountElement is an element of mapAccounts.
+type accountElement struct{ id, dropped string }
 
 // UnmarshalYAML takes any scalar for an id, as a string does.
-func (a *account) UnmarshalYAML(unmarshal func(any) error) error {
+func (a *accountElement) UnmarshalYAML(unmarshal func(any) error) error {
 	err := unmarshal(&a.id)
 	if typeErr := (*yamlv2.TypeError)(nil); errors.As(err, &typeErr) {
 		a.dropped = "it is no account id"
@@ -157,7 +157,7 @@ func parseError(kind Kind, err error) error {
 	p := &ParseError{Key: kind.Key(), Reason: "it is not valid YAML"}
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
-		if !strings.ContainsAny(m[2], "`\"'") || strings.Contains(m[2], "expected ':'") || strings.HasPrefix(m[2], "did not find expected") {
+		if !strings.ContainsAny(m[2], "`\"'{") || strings.Contains(m[2], "expected ':'") || strings.HasPrefix(m[2], "did not find expected") {
 			p.Reason = m[2]
 		}
 	}

@@ -13,7 +13,7 @@ func (m *merge) check(p *Plan) error {
 	before, after := m.doc.resolver(), p.After.resolver()
 	changed := make(map[string]bool, len(p.Changes))
 	for _, c := range p.Changes {
-		changed[key(c.Entry.ARN)] = true
+		changed[c.Entry.key()] = true
 	}
 	for k, was := range before {
 		if is, ok := after[k]; !changed[k] && (!ok || !sameGrant(was, is)) {
@@ -26,13 +26,17 @@ func (m *merge) check(p *Plan) error {
 			return &CheckError{ARN: o.ARN, Planned: &o.Entry, Found: found(after, key(o.ARN))}
 		}
 	}
+	// What finds no room was not mapped before either.
 	refused := make(map[string]bool, len(p.Refused))
-	for _, e := range p.Refused {
-		refused[key(e.ARN)] = true
+	for i := range p.Refused {
+		refused[p.Refused[i].key()] = true
 	}
 	for _, arn := range m.req.Required {
-		if _, ok := after[key(arn)]; !ok && !refused[key(arn)] {
-			return &CheckError{ARN: arn}
+		k := key(arn)
+		if _, was := before[k]; was || !refused[k] {
+			if _, is := after[k]; !is {
+				return &CheckError{ARN: arn}
+			}
 		}
 	}
 	return nil

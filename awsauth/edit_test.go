@@ -1,0 +1,131 @@
+package awsauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+)
+
+var update = flag.Bool("update", false, "write testdata/edit anew")
+
+// TestEdit shows for each document under testdata/edit what a plan makes of
+// it: the archive holds the request, the keys before and, under after/, those
+// that changed.
+func TestEdit(t *testing.T) {
+	files, err := filepath.Glob("testdata/edit/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no documents: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := map[string]string{}
+			names := map[string]string{}
+			var req Request
+			given := &txtar.Archive{Comment: archive.Comment}
+			for _, f := range archive.Files {
+				if strings.HasPrefix(f.Name, "after/") {
+					continue
+				}
+				given.Files = append(given.Files, f)
+				if f.Name == "request.json" {
+					dec := json.NewDecoder(bytes.NewReader(f.Data))
+					dec.DisallowUnknownFields()
+					if err := dec.Decode(&req); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				name, text := unescape(f.Name, string(f.Data))
+				data[name], names[name] = text, f.Name
+			}
+			req.Now = now
+			plan, err := MakePlan(parse(t, data), nil, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p := broken(plan.Before, &Ledger{}, req, plan); p != "" {
+				t.Error(p)
+			}
+			for _, f := range given.Files {
+				for name, as := range names {
+					if as == f.Name && plan.After.data[name] != data[name] {
+						given.Files = append(given.Files, txtar.File{Name: "after/" + as, Data: []byte(escape(as, plan.After.data[name]))})
+					}
+				}
+			}
+			got := txtar.Format(given)
+			if *update {
+				if err := os.WriteFile(file, got, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(txtar.Format(archive)), string(got)); diff != "" {
+				t.Errorf("-update writes it anew (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestComments finds comments among quotes, plain scalars and brackets.
+func TestComments(t *testing.T) {
+	tests := []struct {
+		text string
+		want []string
+	}{
+		{"a: b", nil},
+		{"a: b # c", []string{"# c"}},
+		{"# a \n  # b\t\r\n#c", []string{"# a", "# b", "#c"}},
+		{"a: b#c", nil},
+		{"a: \"b # c\" # d", []string{"# d"}},
+		{"a: 'it''s # no' # d", []string{"# d"}},
+		{`{"a":"b # c","d":'e # f'} # g`, []string{"# g"}},
+		{`a: "b \" # c" # d`, []string{"# d"}},
+		{"a: foo 'bar # c", []string{"# c"}},
+		{"a: it's # c", []string{"# c"}},
+		{"a: o-'neil # c", []string{"# c"}},
+		{"a: b, 'c # d' # e", []string{"# d' # e"}},
+		{"[a, 'b # c', # d\n e]# f", []string{"# d", "# f"}},
+		{"[# a\n]", []string{"# a"}},
+		{"a: |\n  don't 'do\n# b\nc: 'd # e' # f", []string{"# b", "# f"}},
+		{"a: \"b\n  c\" # d", []string{"# d"}},
+		{"a: b\u0085# c\u2028d: e # f\u2029", []string{"# c", "# f"}},
+		{"- 'a' #b", []string{"#b"}},
+		{"? 'a # b' # c\n: 'd # e' # f", []string{"# c", "# f"}},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, comments(test.text)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", test.text, diff)
+		}
+	}
+}
+
+// TestScalar reads back what scalar and quoteJSON write, in every place.
+func TestScalar(t *testing.T) {
+	texts := []string{"", "a", "yes", "No", "null", "~", "1", "1.5", "0x1", ".inf", "1:20", "2026-01-02", "=", "<<", "-", "- a", "?", ":", "a:", "a: b", "a #b", "#", "&a", "*a", "!a", "|", ">", "%", "@a", "`a",
+		"[a", "{a", "{{a}}", "a{b}", "a]", "'", "\"", "\\", "a\nb", "\t", " a", "a ", "é", "\u0085", "\u0090", "\u2028", "\ufeff", "\ufffe", "\x7f", "\x00", "😀", "_", "_1", "a,b", "---", "...", "y", "N", "e1", "system:node:{{EC2PrivateDNSName}}"}
+	for _, s := range texts {
+		e := role("x", s, s)
+		for _, text := range []string{marked(e), "[" + flowEntry(&e) + "]"} {
+			list, err := readMappings(Role, text)
+			if err != nil || len(list) != 1 || list[0].Username != s || len(list[0].Groups) != 1 || list[0].Groups[0] != s {
+				t.Errorf("%q is read back from %q as %+v, %v", s, text, list, err)
+			}
+		}
+		if !json.Valid([]byte(flowEntry(&e))) {
+			t.Errorf("%s is no JSON", flowEntry(&e))
+		}
+	}
+}

@@ -1,0 +1,645 @@
+package awsauth
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func role(name, username string, groups ...string) Entry {
+	return Entry{Role, "arn:aws:iam::111122223333:role/" + name, username, groups}
+}
+
+func user(name, username string, groups ...string) Entry {
+	return Entry{User, "arn:aws:iam::111122223333:user/" + name, username, groups}
+}
+
+func account(id string) Entry { return Entry{Kind: Account, ARN: id} }
+
+// from is a source that answered.
+func from(name string, entries ...Entry) Source { return Source{Name: name, Entries: entries} }
+
+// down is a source that failed.
+func down(name string) Source { return Source{Name: name, Failed: true} }
+
+// owned is an entry of the ledger for which the sources ask just what it says.
+func owned(e Entry, sources ...string) Owned {
+	o := Owned{Entry: e, Since: now.AddDate(0, -1, 0)}
+	for _, s := range sources {
+		o.Claims = append(o.Claims, Claim{s, e.Username, e.Groups})
+	}
+	return o
+}
+
+func pending(o Owned) Owned {
+	o.Pending = true
+	return o
+}
+
+// list writes entries as a text of one key: those of ours with the mark.
+func list(ours bool, entries ...Entry) string {
+	var out strings.Builder
+	for i := range entries {
+		writeBlock(&out, &entries[i], "", "\n")
+	}
+	if ours {
+		return out.String()
+	}
+	return strings.ReplaceAll(out.String(), "  syncedBy: rolecall\n", "")
+}
+
+func marked(entries ...Entry) string   { return list(true, entries...) }
+func unmarked(entries ...Entry) string { return list(false, entries...) }
+
+// show is an entry in short, for tables.
+func show(e Entry) string {
+	name := e.ARN[strings.LastIndexByte(e.ARN, ':')+1:]
+	if e.Kind == Account {
+		return "account/" + name
+	}
+	if !strings.HasPrefix(name, string(e.Kind)) {
+		name = string(e.Kind) + " " + name
+	}
+	return fmt.Sprintf("%s %s%v", name, e.Username, e.Groups)
+}
+
+// resolution is what the authenticator would answer for every ARN of the
+// document, and its accounts.
+func resolution(doc *Document) []string {
+	var out []string
+	for _, l := range doc.Entries() {
+		e := l.Entry
+		if l.Dropped != "" {
+			continue
+		}
+		if e.Kind != Account {
+			e, _ = resolve(doc, e.ARN)
+		}
+		if s := show(e); !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestMerge goes through the merging rules of the design. After every case the
+// promises of the package hold as well.
+func TestMerge(t *testing.T) {
+	tests := []struct {
+		name                   string
+		roles, users, accounts string
+		ledger                 []Owned
+		req                    Request
+		changes                []string // op, entry, reason
+		conflicts              []string // ours
+		after                  []string // what the authenticator answers
+		ours                   []string // in the ledger after the write; a pending one with a "?"
+	}{
+		// Ownership.
+		{
+			name:  "ours by the mark",
+			roles: marked(role("a", "old")),
+			req:   Request{Sources: []Source{from("file", role("a", "new"))}},
+			changes: []string{
+				"update role/a new[]: username",
+			},
+			after: []string{"role/a new[]"},
+			ours:  []string{"role/a new[] file"},
+		},
+		{
+			name:    "ours by the mark, without a ledger and unwanted",
+			roles:   marked(role("a", "a")),
+			changes: []string{"remove role/a a[]: no source asks for it any more"},
+		},
+		{
+			name:    "ours by the ledger, the mark stripped",
+			roles:   unmarked(role("a", "a", "g1", "g2")),
+			ledger:  []Owned{owned(role("a", "a", "g1", "g2"), "file")},
+			req:     Request{Sources: []Source{from("file", role("a", "a", "g2", "g1"))}},
+			changes: []string{"update role/a a[g1 g2]: mark"},
+			after:   []string{"role/a a[g1 g2]"},
+			ours:    []string{"role/a a[g1 g2] file"},
+		},
+		{
+			name:    "ours by the ledger, the mark stripped, unwanted",
+			roles:   unmarked(role("a", "a")),
+			ledger:  []Owned{owned(role("a", "a"), "file")},
+			changes: []string{"remove role/a a[]: no source asks for it any more"},
+		},
+		{
+			name:   "the ledger's ARN with another content is foreign",
+			roles:  unmarked(role("a", "somebody")),
+			ledger: []Owned{owned(role("a", "a"), "file")},
+			after:  []string{"role/a somebody[]"},
+		},
+		{
+			name:   "an entry about to be written proves nothing",
+			roles:  unmarked(role("a", "a")),
+			ledger: []Owned{pending(owned(role("a", "a"), "file"))},
+			after:  []string{"role/a a[]"},
+		},
+		{
+			name:   "the mark of another tool is foreign, whatever the ledger says",
+			roles:  strings.ReplaceAll(marked(role("a", "a")), "rolecall", "other-tool"),
+			ledger: []Owned{owned(role("a", "a"), "file")},
+			after:  []string{"role/a a[]"},
+		},
+		{
+			name:  "an adopted mark is ours",
+			roles: strings.ReplaceAll(marked(role("a", "a"), role("b", "b")), "rolecall", "other-tool"),
+			req:   Request{Adopt: []string{"other-tool"}, Sources: []Source{from("file", role("a", "a"))}},
+			changes: []string{
+				"update role/a a[]: mark",
+				"remove role/b b[]: no source asks for it any more",
+			},
+			after: []string{"role/a a[]"},
+			ours:  []string{"role/a a[] file"},
+		},
+		{
+			name:  "the mark wins over the ledger among doubles",
+			roles: unmarked(role("a", "a")) + marked(role("a", "b")),
+			ledger: []Owned{
+				owned(role("a", "a"), "file"),
+			},
+			req:       Request{Sources: []Source{from("file", role("a", "a"))}},
+			changes:   []string{"withdraw role/a b[]: a foreign entry grants the same"},
+			after:     []string{"role/a a[]"},
+			conflicts: nil,
+		},
+		{
+			name:     "accounts are ours by the ledger",
+			accounts: unmarked(account("111122223333"), account("444455556666"), account("777788889999")),
+			ledger:   []Owned{owned(account("111122223333"), "file"), owned(account("444455556666"), "file")},
+			req:      Request{Sources: []Source{from("file", account("111122223333"))}},
+			changes:  []string{"remove account/444455556666: no source asks for it any more"},
+			after:    []string{"account/111122223333", "account/777788889999"},
+			ours:     []string{"account/111122223333 file"},
+		},
+		{
+			name:     "an account about to be written is ours",
+			accounts: unmarked(account("111122223333")),
+			ledger:   []Owned{pending(owned(account("111122223333"), "file"))},
+			changes:  []string{"remove account/111122223333: no source asks for it any more"},
+		},
+		{
+			name:     "a foreign account is enough",
+			accounts: unmarked(account("111122223333")),
+			req:      Request{Sources: []Source{from("file", account("111122223333"), account("444455556666"))}},
+			changes:  []string{"add account/444455556666: "},
+			after:    []string{"account/111122223333", "account/444455556666"},
+			ours:     []string{"account/444455556666 file"},
+		},
+		{
+			name:    "a role that looks like an account is none",
+			roles:   unmarked(Entry{Role, "111122223333", "odd", nil}),
+			req:     Request{Sources: []Source{from("file", account("111122223333"))}},
+			changes: []string{"add account/111122223333: "},
+			after:   []string{"account/111122223333", "role 111122223333 odd[]"},
+			ours:    []string{"account/111122223333 file"},
+		},
+
+		// One ARN, one entry.
+		{
+			name: "the union of groups and the most explicit username",
+			req: Request{Sources: []Source{
+				from("file", user("a", "", "g3")),
+				from("group/x", user("a", "x", "g2", "g1")),
+				from("group/y", user("A", "y", "g2"), user("a", "y", "g4")),
+			}},
+			changes: []string{"add user/a x[g1 g2 g3 g4]: "},
+			after:   []string{"user/a x[g1 g2 g3 g4]"},
+			ours:    []string{"user/a x[g1 g2 g3 g4] file group/x group/y"},
+		},
+		{
+			name:  "ours twice becomes once, and the case of its ARN stays",
+			roles: marked(role("A", "a"), role("a", "a"), role("other", "o")),
+			req:   Request{Sources: []Source{from("file", role("a", "a"), role("other", "o"))}},
+			changes: []string{
+				"withdraw role/A a[]: doubled",
+			},
+			after: []string{"role/a a[]", "role/other o[]"},
+			ours:  []string{"role/a a[] file", "role/other o[] file"},
+		},
+		{
+			name:    "letters that only strings.EqualFold takes for one",
+			roles:   unmarked(Entry{Role, "arn:aws:iam::111122223333:role/\u212a\u017f", "kelvin", nil}),
+			req:     Request{Sources: []Source{from("file", role("ks", "kelvin"))}},
+			after:   []string{"role/\u212a\u017f kelvin[]"},
+			changes: nil,
+		},
+		{
+			name:    "ours under the wrong key moves",
+			users:   marked(Entry{User, role("a", "").ARN, "a", nil}),
+			req:     Request{Sources: []Source{from("node", role("a", "a"))}},
+			changes: []string{"add role/a a[]: ", "withdraw user role/a a[]: it stands under mapUsers"},
+			after:   []string{"role/a a[]"},
+			ours:    []string{"role/a a[] node"},
+		},
+		{
+			name:   "a role ARN in mapUsers of somebody else answers",
+			users:  unmarked(Entry{User, role("a", "").ARN, "a", []string{"g"}}),
+			req:    Request{Sources: []Source{from("node", role("a", "a", "g"))}},
+			after:  []string{"user role/a a[g]"},
+			ledger: nil,
+		},
+		{
+			name:      "a role ARN in mapUsers of somebody else is a conflict that is not adopted",
+			users:     unmarked(Entry{User, role("a", "").ARN, "a", nil}),
+			req:       Request{AdoptConflicts: true, Sources: []Source{from("node", role("a", "a", "g"))}},
+			conflicts: []string{"role/a a[g]"},
+			after:     []string{"user role/a a[]"},
+		},
+
+		// A foreign entry has our ARN.
+		{
+			name:  "foreign grants the same and more",
+			roles: unmarked(role("a", "a", "g2", "g1", "g0")),
+			req:   Request{Sources: []Source{from("node", role("a", "a", "g1", "g2"))}},
+			after: []string{"role/a a[g2 g1 g0]"},
+		},
+		{
+			name:    "foreign came later and grants the same: ours is withdrawn",
+			roles:   marked(role("a", "a", "g")) + unmarked(role("a", "a", "g")),
+			ledger:  []Owned{owned(role("a", "a", "g"), "node")},
+			req:     Request{Sources: []Source{from("node", role("a", "a", "g"))}},
+			changes: []string{"withdraw role/a a[g]: a foreign entry grants the same"},
+			after:   []string{"role/a a[g]"},
+		},
+		{
+			name:      "foreign came later and grants less: ours is withdrawn, a conflict",
+			roles:     marked(role("a", "a", "g")) + unmarked(role("a", "a")),
+			ledger:    []Owned{owned(role("a", "a", "g"), "node")},
+			req:       Request{Sources: []Source{from("node", role("a", "a", "g"))}},
+			changes:   []string{"withdraw role/a a[g]: a foreign entry answers for it"},
+			conflicts: []string{"role/a a[g]"},
+			after:     []string{"role/a a[]"},
+		},
+		{
+			name:      "foreign stands before ours and grants less: ours stays, for it answers",
+			roles:     unmarked(role("a", "a")) + marked(role("a", "a", "g")),
+			ledger:    []Owned{owned(role("a", "a", "g"), "node")},
+			req:       Request{Sources: []Source{from("node", role("a", "a", "g"))}},
+			conflicts: []string{"role/a a[g]"},
+			after:     []string{"role/a a[g]"},
+			ours:      []string{"role/a a[g] node"},
+		},
+		{
+			name:      "another username is a conflict",
+			users:     unmarked(user("a", "somebody", "g")),
+			req:       Request{Sources: []Source{from("file", user("a", "a", "g"))}},
+			conflicts: []string{"user/a a[g]"},
+			after:     []string{"user/a somebody[g]"},
+		},
+		{
+			name:      "the last of several foreign ones counts",
+			roles:     unmarked(role("a", "a", "g"), role("A", "a")),
+			req:       Request{Sources: []Source{from("node", role("a", "a", "g"))}},
+			conflicts: []string{"role/a a[g]"},
+			after:     []string{"role/A a[]"},
+		},
+		{
+			name:    "a dropped entry answers for nothing",
+			roles:   "- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n  sso: {permissionSetName: x, accountID: \"111122223333\"}\n",
+			req:     Request{Sources: []Source{from("node", role("a", "a"))}},
+			changes: []string{"add role/a a[]: "},
+			after:   []string{"role/a a[]"},
+			ours:    []string{"role/a a[] node"},
+		},
+		{
+			name:    "a conflict that is adopted",
+			roles:   unmarked(role("a", "somebody", "g1")),
+			req:     Request{AdoptConflicts: true, Sources: []Source{from("node", role("a", "a", "g1", "g2"))}},
+			changes: []string{"adopt role/a a[g1 g2]: a foreign entry granted less"},
+			after:   []string{"role/a a[g1 g2]"},
+			ours:    []string{"role/a a[g1 g2] node"},
+		},
+		{
+			name:   "adopting takes ours away that is doubled",
+			roles:  unmarked(role("a", "a")) + marked(role("a", "a", "g1")),
+			ledger: []Owned{owned(role("a", "a", "g1"), "node")},
+			req:    Request{AdoptConflicts: true, Sources: []Source{from("node", role("a", "a", "g1"))}},
+			changes: []string{
+				"adopt role/a a[g1]: a foreign entry granted less",
+				"withdraw role/a a[g1]: doubled",
+			},
+			after: []string{"role/a a[g1]"},
+			ours:  []string{"role/a a[g1] node"},
+		},
+		{
+			name:      "a foreign entry that grants something else is not adopted",
+			roles:     unmarked(role("a", "a", "theirs")),
+			req:       Request{AdoptConflicts: true, Sources: []Source{from("node", role("a", "a", "g1"))}},
+			conflicts: []string{"role/a a[g1]"},
+			after:     []string{"role/a a[theirs]"},
+		},
+		{
+			name:      "two foreign entries are not adopted",
+			roles:     unmarked(role("a", "a"), role("a", "a")),
+			req:       Request{AdoptConflicts: true, Sources: []Source{from("node", role("a", "a", "g1"))}},
+			conflicts: []string{"role/a a[g1]"},
+			after:     []string{"role/a a[]"},
+		},
+		{
+			name: "what cannot be adopted stays a conflict and stops nothing else",
+			roles: "- &theirs\n  rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n" +
+				"- {<<: *theirs, rolearn: arn:aws:iam::111122223333:role/b}\n",
+			req:       Request{AdoptConflicts: true, Sources: []Source{from("node", role("a", "a", "g"), role("c", "c"))}},
+			conflicts: []string{"role/a a[g]"},
+			changes:   []string{"add role/c c[]: "},
+			after:     []string{"role/a a[]", "role/b a[]", "role/c c[]"},
+			ours:      []string{"role/c c[] node"},
+		},
+		{
+			name:    "the foreign entry has gone: ours comes back",
+			req:     Request{Sources: []Source{from("node", role("a", "a", "g"))}},
+			ledger:  []Owned{pending(owned(role("a", "a", "g"), "node"))},
+			changes: []string{"add role/a a[g]: "},
+			after:   []string{"role/a a[g]"},
+			ours:    []string{"role/a a[g] node"},
+		},
+
+		// Sources that fail.
+		{
+			name:   "a failed source removes nothing",
+			users:  marked(user("a", "a", "g")),
+			ledger: []Owned{owned(user("a", "a", "g"), "group/x")},
+			req:    Request{Sources: []Source{down("group/x")}},
+			after:  []string{"user/a a[g]"},
+			ours:   []string{"user/a a[g] group/x"},
+		},
+		{
+			name:    "a failed source's entry comes back after a wipe",
+			ledger:  []Owned{owned(user("a", "a", "g"), "group/x")},
+			req:     Request{Sources: []Source{down("group/x")}},
+			changes: []string{"add user/a a[g]: "},
+			after:   []string{"user/a a[g]"},
+			ours:    []string{"user/a a[g] group/x"},
+		},
+		{
+			name:    "what a failed source says all the same is not taken",
+			users:   marked(user("a", "a", "g")),
+			ledger:  []Owned{owned(user("a", "a", "g"), "group/x")},
+			req:     Request{Sources: []Source{{Name: "group/x", Failed: true, Entries: []Entry{user("b", "b")}}}},
+			after:   []string{"user/a a[g]"},
+			ours:    []string{"user/a a[g] group/x"},
+			changes: nil,
+		},
+		{
+			name:    "an empty source is no failure",
+			users:   marked(user("a", "a", "g")),
+			ledger:  []Owned{owned(user("a", "a", "g"), "group/x")},
+			req:     Request{Sources: []Source{from("group/x")}},
+			changes: []string{"remove user/a a[g]: no source asks for it any more"},
+		},
+		{
+			name:  "one of two sources of an entry failed: its groups stay, the other's go",
+			users: marked(user("a", "a", "g1", "g2")),
+			ledger: []Owned{{Entry: user("a", "a", "g1", "g2"), Since: now, Claims: []Claim{
+				{"group/x", "a", []string{"g1"}}, {"group/y", "a", []string{"g2"}}}}},
+			req:     Request{Sources: []Source{down("group/x"), from("group/y")}},
+			changes: []string{"update user/a a[g1]: groups"},
+			after:   []string{"user/a a[g1]"},
+			ours:    []string{"user/a a[g1] group/x"},
+		},
+		{
+			name:  "a source that failed beside one that answers",
+			users: marked(user("a", "a", "g1")),
+			ledger: []Owned{
+				owned(user("a", "a", "g1"), "group/x")},
+			req:     Request{Sources: []Source{down("group/x"), from("group/y", user("a", "b", "g2"))}},
+			changes: []string{"update user/a a[g1 g2]: groups"},
+			after:   []string{"user/a a[g1 g2]"},
+			ours:    []string{"user/a a[g1 g2] group/x group/y"},
+		},
+		{
+			name:  "an orphan stays while a source fails: it may be that source's",
+			users: marked(user("a", "a", "g"), user("b", "b", "g1", "g2")),
+			req:   Request{Sources: []Source{down("group/x"), from("group/y", user("b", "b", "g1"))}},
+			after: []string{"user/a a[g]", "user/b b[g1 g2]"},
+			ours:  []string{"user/a a[g] ", "user/b b[g1 g2] group/y "},
+		},
+		{
+			name:   "the orphan goes once every source has answered",
+			users:  marked(user("a", "a", "g"), user("b", "b", "g1", "g2")),
+			ledger: []Owned{owned(user("a", "a", "g"), ""), {Entry: user("b", "b", "g1", "g2"), Since: now, Claims: []Claim{{"group/y", "b", []string{"g1"}}, {"", "b", []string{"g1", "g2"}}}}},
+			req:    Request{Sources: []Source{from("group/x"), from("group/y", user("b", "b", "g1"))}},
+			changes: []string{
+				"remove user/a a[g]: no source asks for it any more",
+				"update user/b b[g1]: groups",
+			},
+			after: []string{"user/b b[g1]"},
+			ours:  []string{"user/b b[g1] group/y"},
+		},
+		{
+			name:   "what a failed source asked waits behind a foreign entry",
+			users:  unmarked(user("a", "a", "g")) + marked(user("a", "a", "g")),
+			ledger: []Owned{owned(user("a", "a", "g"), "group/x")},
+			req:    Request{Sources: []Source{down("group/x")}},
+			changes: []string{
+				"withdraw user/a a[g]: a foreign entry grants the same",
+			},
+			after: []string{"user/a a[g]"},
+			ours:  []string{"user/a a[g] group/x ?"},
+		},
+		{
+			name:      "an orphan under a foreign entry while a source fails",
+			roles:     marked(role("a", "a")) + unmarked(role("a", "theirs")),
+			req:       Request{Sources: []Source{down("group/x"), from("node", role("n", "n"))}},
+			changes:   []string{"withdraw role/a a[]: a foreign entry answers for it", "add role/n n[]: "},
+			conflicts: []string{"role/a a[]"},
+			after:     []string{"role/a theirs[]", "role/n n[]"},
+			ours:      []string{"role/a a[]  ?", "role/n n[] node"},
+		},
+
+		// What nobody asks for goes.
+		{
+			name:    "a user goes at once",
+			users:   marked(user("a", "a"), user("b", "b")),
+			ledger:  []Owned{owned(user("a", "a"), "group/x"), owned(user("b", "b"), "group/x")},
+			req:     Request{Sources: []Source{from("group/x", user("b", "b"))}},
+			changes: []string{"remove user/a a[]: no source asks for it any more"},
+			after:   []string{"user/b b[]"},
+			ours:    []string{"user/b b[] group/x"},
+		},
+		{
+			name:   "a permission set's new suffix and the old one change in one write",
+			roles:  marked(role("AWSReservedSSO_x_0000000000000001", "x")),
+			ledger: []Owned{owned(role("AWSReservedSSO_x_0000000000000001", "x"), "permission-set/x")},
+			req:    Request{Sources: []Source{from("permission-set/x", role("AWSReservedSSO_x_0000000000000002", "x"))}},
+			changes: []string{
+				"remove role/AWSReservedSSO_x_0000000000000001 x[]: no source asks for it any more",
+				"add role/AWSReservedSSO_x_0000000000000002 x[]: ",
+			},
+			after: []string{"role/AWSReservedSSO_x_0000000000000002 x[]"},
+			ours:  []string{"role/AWSReservedSSO_x_0000000000000002 x[] permission-set/x"},
+		},
+		{
+			name:    "what foreign entries stand before answers again when ours goes",
+			roles:   unmarked(role("a", "theirs")) + marked(role("a", "a")),
+			ledger:  []Owned{owned(role("a", "a"), "file")},
+			changes: []string{"remove role/a a[]: no source asks for it any more"},
+			after:   []string{"role/a theirs[]"},
+		},
+
+		// Nothing changes.
+		{
+			name:     "another order of groups and another case are no change",
+			roles:    marked(role("A", "a", "g2", "g1", "g1")),
+			ledger:   []Owned{owned(role("A", "a", "g1", "g2"), "file")},
+			accounts: unmarked(account("111122223333")),
+			req:      Request{Sources: []Source{from("file", role("a", "a", "g1", "g2"))}},
+			after:    []string{"account/111122223333", "role/A a[g2 g1 g1]"},
+			ours:     []string{"role/A a[g1 g2] file"},
+		},
+		{
+			name: "nothing at all",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			doc, err := Parse(map[string]string{"mapRoles": test.roles, "mapUsers": test.users, "mapAccounts": test.accounts, "other": "left alone"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.req.Now = now
+			ledger := &Ledger{Owned: test.ledger}
+			ledger.sort()
+			plan, err := MakePlan(doc, ledger, test.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p := broken(doc, ledger, test.req, plan); p != "" {
+				t.Error(p)
+			}
+			var changes, conflicts, ours []string
+			for _, c := range plan.Changes {
+				changes = append(changes, string(c.Op)+" "+show(c.Entry)+": "+c.Reason)
+			}
+			for _, c := range plan.Conflicts {
+				conflicts = append(conflicts, show(c.Ours))
+			}
+			for _, o := range settledOf(plan, ledger).Owned {
+				s := show(o.Entry)
+				for _, c := range o.Claims {
+					s += " " + c.Source
+				}
+				if o.Pending {
+					s += " ?"
+				}
+				ours = append(ours, s)
+			}
+			for what, pair := range map[string][2][]string{
+				"changes": {test.changes, changes}, "conflicts": {test.conflicts, conflicts},
+				"after": {test.after, resolution(plan.After)}, "ours": {test.ours, ours},
+			} {
+				if diff := cmp.Diff(pair[0], pair[1]); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", what, diff)
+				}
+			}
+			if plan.Writes() != (len(changes) > 0) {
+				t.Errorf("Writes() is %v with changes %q", plan.Writes(), changes)
+			}
+		})
+	}
+}
+
+// TestSince keeps the time at which an entry was planned first.
+func TestSince(t *testing.T) {
+	old := owned(role("a", "a"), "file")
+	doc := parse(t, map[string]string{"mapRoles": marked(role("a", "a"))})
+	plan, err := MakePlan(doc, &Ledger{Owned: []Owned{old}}, Request{Now: now, Sources: []Source{from("file", role("a", "b"), role("c", "c"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]time.Time{"role/a b[]": old.Since, "role/c c[]": now}
+	got := map[string]time.Time{}
+	for _, o := range plan.Ours {
+		got[show(o.Entry)] = o.Since
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("since (-want +got):\n%s", diff)
+	}
+}
+
+// TestLedgerAroundAWrite shows the ledger before and after the document.
+func TestLedgerAroundAWrite(t *testing.T) {
+	say := func(l *Ledger) []string {
+		if l == nil {
+			return nil
+		}
+		out := []string{"config " + l.Config}
+		for _, o := range l.Owned {
+			s := show(o.Entry)
+			if o.Pending {
+				s += " ?"
+			}
+			out = append(out, s)
+		}
+		return out
+	}
+	doc := parse(t, map[string]string{"mapRoles": marked(role("changes", "old"), role("goes", "g"), role("stays", "s"), role("unknown", "u"))})
+	ledger := &Ledger{Config: "1", Owned: []Owned{owned(role("changes", "old"), "file"), owned(role("goes", "g"), "file"), owned(role("stays", "s"), "file")}}
+	sources := []Source{from("file", role("changes", "new"), role("comes", "c"), role("stays", "s"), role("unknown", "u"))}
+	plan, err := MakePlan(doc, ledger, Request{Now: now, Config: "2", Sources: sources})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"config 1", "role/changes old[]", "role/changes new[] ?", "role/comes c[] ?", "role/goes g[]", "role/stays s[]", "role/unknown u[]"}, say(plan.Ahead)); diff != "" {
+		t.Errorf("ahead (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"config 2", "role/changes new[]", "role/comes c[]", "role/stays s[]", "role/unknown u[]"}, say(plan.Settled)); diff != "" {
+		t.Errorf("settled (-want +got):\n%s", diff)
+	}
+
+	// Only removals: nothing is written ahead.
+	plan, err = MakePlan(plan.After, plan.Settled, Request{Now: now, Config: "2", Sources: []Source{from("file", role("stays", "s"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Ahead != nil {
+		t.Errorf("a removal writes ahead: %q", say(plan.Ahead))
+	}
+	if diff := cmp.Diff([]string{"config 2", "role/stays s[]"}, say(plan.Settled)); diff != "" {
+		t.Errorf("settled after a removal (-want +got):\n%s", diff)
+	}
+
+	// Another config and no other change: the ledger is written once, aws-auth is not.
+	steady := Request{Now: now, Config: "3", Sources: []Source{from("file", role("stays", "s"))}}
+	plan, err = MakePlan(plan.After, plan.Settled, steady)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Writes() || plan.Ahead != nil || plan.Settled == nil {
+		t.Errorf("another config: writes %v, ahead %q, settled %q", plan.Writes(), say(plan.Ahead), say(plan.Settled))
+	}
+	plan, err = MakePlan(plan.After, plan.Settled, steady)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Writes() || plan.Ahead != nil || plan.Settled != nil {
+		t.Errorf("a steady cluster: writes %v, ahead %q, settled %q", plan.Writes(), say(plan.Ahead), say(plan.Settled))
+	}
+}
+
+// TestNilLedger takes no ledger for an empty one.
+func TestNilLedger(t *testing.T) {
+	plan, err := MakePlan(parse(t, nil), nil, Request{Now: now, Sources: []Source{from("file", role("a", "a"))}})
+	if err != nil || len(plan.Ours) != 1 {
+		t.Errorf("got %+v, %v", plan, err)
+	}
+}
+
+func parse(tb testing.TB, data map[string]string) *Document {
+	tb.Helper()
+	doc, err := Parse(data)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return doc
+}
