@@ -114,8 +114,10 @@ func TestComments(t *testing.T) {
 
 // TestScalar reads back what scalar and quoteJSON write, in every place.
 func TestScalar(t *testing.T) {
-	texts := []string{"", "a", "yes", "No", "null", "~", "1", "1.5", "0x1", ".inf", "1:20", "2026-01-02", "=", "<<", "-", "- a", "?", ":", "a:", "a: b", "a #b", "#", "&a", "*a", "!a", "|", ">", "%", "@a", "`a",
-		"[a", "{a", "{{a}}", "a{b}", "a]", "'", "\"", "\\", "a\nb", "\t", " a", "a ", "é", "\u0085", "\u0090", "\u2028", "\ufeff", "\ufffe", "\x7f", "\x00", "😀", "_", "_1", "a,b", "---", "...", "y", "N", "e1", "system:node:{{EC2PrivateDNSName}}"}
+	texts := []string{
+		"", "a", "yes", "No", "null", "~", "1", "1.5", "0x1", ".inf", "1:20", "2026-01-02", "=", "<<", "-", "- a", "?", ":", "a:", "a: b", "a #b", "#", "&a", "*a", "!a", "|", ">", "%", "@a", "`a",
+		"[a", "{a", "{{a}}", "a{b}", "a]", "'", "\"", "\\", "a\nb", "\t", " a", "a ", "é", "\u0085", "\u0090", "\u2028", "\ufeff", "\ufffe", "\x7f", "\x00", "😀", "_", "_1", "a,b", "---", "...", "y", "N", "e1", "system:node:{{EC2PrivateDNSName}}",
+	}
 	for _, s := range texts {
 		e := role("x", s, s)
 		for _, text := range []string{marked(e), "[" + flowEntry(&e) + "]"} {

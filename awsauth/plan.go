@@ -155,7 +155,8 @@ type merge struct {
 
 func newMerge(doc *Document, ledger *Ledger, req Request) *merge {
 	n := len(doc.roles) + len(doc.users) + len(doc.accounts)
-	m := &merge{doc: doc, ledger: ledger, req: req, failed: map[string]bool{},
+	m := &merge{
+		doc: doc, ledger: ledger, req: req, failed: map[string]bool{},
 		order:      make([]string, 0, n),
 		identities: make(map[string]*identity, n),
 		edits:      map[Kind]*edit{Role: {}, User: {}, Account: {}},

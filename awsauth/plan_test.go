@@ -23,8 +23,8 @@ func account(id string) Entry { return Entry{Kind: Account, ARN: id} }
 // from is a source that answered.
 func from(name string, entries ...Entry) Source { return Source{Name: name, Entries: entries} }
 
-// down is a source that failed.
-func down(name string) Source { return Source{Name: name, Failed: true} }
+// down is the source group/x, which failed.
+func down() Source { return Source{Name: "group/x", Failed: true} }
 
 // owned is an entry of the ledger for which the sources ask just what it says.
 func owned(e Entry, sources ...string) Owned {
@@ -368,14 +368,14 @@ func TestMerge(t *testing.T) {
 			name:   "a failed source removes nothing",
 			users:  marked(user("a", "a", "g")),
 			ledger: []Owned{owned(user("a", "a", "g"), "group/x")},
-			req:    Request{Sources: []Source{down("group/x")}},
+			req:    Request{Sources: []Source{down()}},
 			after:  []string{"user/a a[g]"},
 			ours:   []string{"user/a a[g] group/x"},
 		},
 		{
 			name:    "a failed source's entry comes back after a wipe",
 			ledger:  []Owned{owned(user("a", "a", "g"), "group/x")},
-			req:     Request{Sources: []Source{down("group/x")}},
+			req:     Request{Sources: []Source{down()}},
 			changes: []string{"add user/a a[g]: "},
 			after:   []string{"user/a a[g]"},
 			ours:    []string{"user/a a[g] group/x"},
@@ -400,8 +400,9 @@ func TestMerge(t *testing.T) {
 			name:  "one of two sources of an entry failed: its groups stay, the other's go",
 			users: marked(user("a", "a", "g1", "g2")),
 			ledger: []Owned{{Entry: user("a", "a", "g1", "g2"), Since: now, Claims: []Claim{
-				{"group/x", "a", []string{"g1"}}, {"group/y", "a", []string{"g2"}}}}},
-			req:     Request{Sources: []Source{down("group/x"), from("group/y")}},
+				{"group/x", "a", []string{"g1"}}, {"group/y", "a", []string{"g2"}},
+			}}},
+			req:     Request{Sources: []Source{down(), from("group/y")}},
 			changes: []string{"update user/a a[g1]: groups"},
 			after:   []string{"user/a a[g1]"},
 			ours:    []string{"user/a a[g1] group/x"},
@@ -410,8 +411,9 @@ func TestMerge(t *testing.T) {
 			name:  "a source that failed beside one that answers",
 			users: marked(user("a", "a", "g1")),
 			ledger: []Owned{
-				owned(user("a", "a", "g1"), "group/x")},
-			req:     Request{Sources: []Source{down("group/x"), from("group/y", user("a", "b", "g2"))}},
+				owned(user("a", "a", "g1"), "group/x"),
+			},
+			req:     Request{Sources: []Source{down(), from("group/y", user("a", "b", "g2"))}},
 			changes: []string{"update user/a a[g1 g2]: groups"},
 			after:   []string{"user/a a[g1 g2]"},
 			ours:    []string{"user/a a[g1 g2] group/x group/y"},
@@ -419,7 +421,7 @@ func TestMerge(t *testing.T) {
 		{
 			name:  "an orphan stays while a source fails: it may be that source's",
 			users: marked(user("a", "a", "g"), user("b", "b", "g1", "g2")),
-			req:   Request{Sources: []Source{down("group/x"), from("group/y", user("b", "b", "g1"))}},
+			req:   Request{Sources: []Source{down(), from("group/y", user("b", "b", "g1"))}},
 			after: []string{"user/a a[g]", "user/b b[g1 g2]"},
 			ours:  []string{"user/a a[g] ", "user/b b[g1 g2] group/y "},
 		},
@@ -439,7 +441,7 @@ func TestMerge(t *testing.T) {
 			name:   "what a failed source asked waits behind a foreign entry",
 			users:  unmarked(user("a", "a", "g")) + marked(user("a", "a", "g")),
 			ledger: []Owned{owned(user("a", "a", "g"), "group/x")},
-			req:    Request{Sources: []Source{down("group/x")}},
+			req:    Request{Sources: []Source{down()}},
 			changes: []string{
 				"withdraw user/a a[g]: a foreign entry grants the same",
 			},
@@ -449,7 +451,7 @@ func TestMerge(t *testing.T) {
 		{
 			name:      "an orphan under a foreign entry while a source fails",
 			roles:     marked(role("a", "a")) + unmarked(role("a", "theirs")),
-			req:       Request{Sources: []Source{down("group/x"), from("node", role("n", "n"))}},
+			req:       Request{Sources: []Source{down(), from("node", role("n", "n"))}},
 			changes:   []string{"withdraw role/a a[]: a foreign entry answers for it", "add role/n n[]: "},
 			conflicts: []string{"role/a a[]"},
 			after:     []string{"role/a theirs[]", "role/n n[]"},

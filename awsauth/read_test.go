@@ -41,8 +41,11 @@ func TestParse(t *testing.T) {
 		{"only the first document", "mapUsers", "- userarn: " + uarn + "\n---\n- userarn: x\n", []Listed{{Entry: user("a", "")}}},
 		{"accounts", "mapAccounts", "- \"012345678901\"\n- 012345678901\n- 1e3\n- null\n", []Listed{{Entry: account("012345678901")}, {Entry: account("012345678901")}, {Entry: account("1e3")}, {Entry: account("")}}},
 		{"accounts that are none", "mapAccounts", "- {a: b}\n- '111122223333'\n- {[a]: b}\n- [a]\n", []Listed{
-			{Entry: account(""), Dropped: "it is no account id"}, {Entry: account("111122223333")},
-			{Entry: account(""), Dropped: "it is no account id"}, {Entry: account(""), Dropped: "it is no account id"}}},
+			{Entry: account(""), Dropped: "it is no account id"},
+			{Entry: account("111122223333")},
+			{Entry: account(""), Dropped: "it is no account id"},
+			{Entry: account(""), Dropped: "it is no account id"},
+		}},
 		{"another key", "maproles", "- rolearn: " + arn, nil},
 	}
 	for _, blank := range []string{"", " \n\t", "``", `""`, "''\n", "null", "~", "[]", "# nothing", "---\n", "\ufeff"} {

@@ -102,7 +102,7 @@ func TestStartOfAllAtOnce(t *testing.T) {
 		if took := at.Sub(begun); took > limit {
 			t.Errorf("a leader after %v, want %v at most", took, limit)
 		}
-		time.Sleep(begun.Add(2 * time.Minute).Sub(time.Now()))
+		time.Sleep(time.Until(begun.Add(2 * time.Minute)))
 		perAgent := float64(c.store.count(opGet, opCreate, opUpdate)) / n
 		t.Logf("a leader after %v, %.2f requests for each agent in two minutes", at.Sub(begun), perAgent)
 		if perAgent > 3 {

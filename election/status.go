@@ -54,12 +54,6 @@ func (e *Elector) agents() int {
 	return e.status.Agents
 }
 
-func (e *Elector) setAgents(n int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.status.Agents = n
-}
-
 // The operations on the Lease, as they are called in logs.
 const (
 	opGet    = "get"

@@ -23,8 +23,9 @@ import (
 const (
 	// RoleARNAnnotation holds the ARN of the role that a Lease stands for.
 	RoleARNAnnotation = "rolecall.dev/role-arn"
-	// Label and LabelValue mark the Leases of the roster.
-	Label      = "rolecall.dev/roster"
+	// Label is the label of the roster's Leases.
+	Label = "rolecall.dev/roster"
+	// LabelValue is its value.
 	LabelValue = "node-role"
 	// Selector selects the Leases of the roster.
 	Selector = Label + "=" + LabelValue

@@ -75,7 +75,7 @@ func (f *fake) do(ctx context.Context, op string, apply func() error) error {
 	if f.fault != nil {
 		fault = f.fault(op)
 	}
-	if fault == errRefused {
+	if errors.Is(fault, errRefused) {
 		return fault
 	}
 	err := apply()
@@ -325,7 +325,7 @@ func TestReportErrors(t *testing.T) {
 				f.fault = nil
 				before := f.applied
 				wrote, err := r.Report(t.Context(), arnA, "n1", at)
-				if want := fault == errRefused || op == "get"; wrote != want || err != nil {
+				if want := errors.Is(fault, errRefused) || op == "get"; wrote != want || err != nil {
 					t.Errorf("again: wrote %t, %v; want %t, nil", wrote, err, want)
 				}
 				if got := f.applied - before; got > 1 || got == 1 && !wrote {
