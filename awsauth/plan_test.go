@@ -611,6 +611,17 @@ func TestLedgerAroundAWrite(t *testing.T) {
 		t.Errorf("settled after a removal (-want +got):\n%s", diff)
 	}
 
+	// The ledger is behind the document, as after a write that was never
+	// settled: what stands is in it before the next write.
+	stale := &Ledger{Config: "2", Owned: []Owned{owned(role("stays", "before"), "file")}}
+	behind, err := MakePlan(plan.After, stale, Request{Now: now, Config: "2", Sources: []Source{from("file", role("comes", "c"), role("stays", "s"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"config 2", "role/comes c[] ?", "role/stays before[]", "role/stays s[]"}, say(behind.Ahead)); diff != "" {
+		t.Errorf("ahead of a ledger that is behind (-want +got):\n%s", diff)
+	}
+
 	// Another config and no other change: the ledger is written once, aws-auth is not.
 	steady := Request{Now: now, Config: "3", Sources: []Source{from("file", role("stays", "s"))}}
 	plan, err = MakePlan(plan.After, plan.Settled, steady)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/stage"
 )
 
 func main() {
@@ -62,10 +64,10 @@ func run(ctx context.Context, stdout io.Writer, keep bool) int {
 		out.summary(s.checks, len(s.chapters()))
 		return exitFailed
 	}
+	out.summary(s.checks, len(s.chapters()))
 	if keep {
 		s.keep(ctx)
 	}
-	out.summary(s.checks, len(s.chapters()))
 	return exitHeld
 }
 
@@ -120,16 +122,33 @@ func (s *story) logs() {
 	}
 }
 
-// keep leaves all running until ctx ends.
+// keep leaves all running until ctx ends, and says how to look at it.
 func (s *story) keep(ctx context.Context) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nAll of it runs until Ctrl-C:\n\n  export KUBECONFIG=%s\n  kubectl -n kube-system get configmap aws-auth -o yaml\n\n", s.fleet.Kubeconfig())
+	fmt.Fprintf(&b, "\nAll of it runs until Ctrl-C:\n\n  export KUBECONFIG=%s\n  %s -n kube-system get configmap aws-auth -o yaml\n\n", s.fleet.Kubeconfig(), kubectl())
 	for _, n := range s.fleet.Nodes() {
-		if address, err := n.Address(ctx); err == nil && n.Running() {
-			fmt.Fprintf(&b, "  %s  http://%s/metrics  log %s\n  %*s  config %s\n", n.Name, address, n.LogPath(), len(n.Name), "", filepath.Join(n.Mount.Dir(), "config.yaml"))
+		address, err := n.Address(ctx)
+		if err != nil {
+			fmt.Fprintf(&b, "  %v\n", err)
+			continue
 		}
+		fmt.Fprintf(&b, "  %s  http://%s/metrics\n%*sconfig %s\n%*slog    %s\n", n.Name, address,
+			len(n.Name)+4, "", filepath.Join(n.Mount.Dir(), "config.yaml"), len(n.Name)+4, "", n.LogPath())
 	}
 	s.print(b.String())
 	<-ctx.Done()
 	s.print(fmt.Sprintf("\nended; the files stay in %s\n", s.dir))
+}
+
+// kubectl is the one on the PATH, else the one that is built with the control
+// plane.
+func kubectl() string {
+	if _, err := exec.LookPath("kubectl"); err == nil {
+		return "kubectl"
+	}
+	assets, err := stage.Assets()
+	if err != nil {
+		return "kubectl"
+	}
+	return filepath.Join(assets, "kubectl")
 }

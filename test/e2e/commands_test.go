@@ -1,0 +1,113 @@
+package e2e_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rolecall/rolecall/test/awsfake"
+)
+
+// What needs no cluster: testdata/alone.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:      "testdata/alone",
+		Deadline: time.Now().Add(patience), // an agent that is not refused runs on
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
+}
+
+// What asks a cluster and AWS: testdata/cluster. Every script has a cluster of
+// its own without agents, in whose IAM there are the permission sets Admin and
+// AdminReadOnly and the group Developers of ana and ben.
+func TestClusterCommands(t *testing.T) {
+	t.Parallel()
+	type key struct{} // of the script's cluster
+	of := func(ts *testscript.TestScript) *cluster { return ts.Value(key{}).(*cluster) }
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:      "testdata/cluster",
+		Deadline: time.Now().Add(2 * patience),
+		Setup: func(env *testscript.Env) error {
+			t, ok := env.T().(testing.TB)
+			if !ok {
+				return errors.New("testscript gives no testing.TB")
+			}
+			c := newCluster(t, "")
+			made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+			c.AWS.AddPermissionSet("Admin", oldSuffix, "", made)
+			c.AWS.AddPermissionSet("AdminReadOnly", newSuffix, "", made)
+			c.AWS.SetMembers("Developers", "ana", "ben")
+			env.Vars = append(env.Vars, c.Env()...)
+			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Values[key{}] = c
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits,
+			// aws-auth KEY=FILE... makes aws-auth anew of files.
+			"aws-auth": func(ts *testscript.TestScript, _ bool, args []string) {
+				data := map[string]string{}
+				for _, arg := range args {
+					name, file, _ := strings.Cut(arg, "=")
+					data[name] = ts.ReadFile(file)
+				}
+				of(ts).replace(data)
+			},
+			// get KEY writes a key of aws-auth to a file of that name.
+			"get": func(ts *testscript.TestScript, _ bool, args []string) {
+				cm, err := of(ts).AWSAuth(of(ts).t.Context())
+				ts.Check(err)
+				for _, name := range args {
+					ts.Check(os.WriteFile(ts.MkAbs(name), []byte(cm.Data[name]), 0o600))
+				}
+			},
+			// deny OPERATION... has IAM refuse it; without one, all is well again.
+			"deny": func(ts *testscript.TestScript, _ bool, args []string) {
+				of(ts).AWS.Heal()
+				for _, operation := range args {
+					of(ts).AWS.Fail(operation, awsfake.Deny())
+				}
+			},
+		},
+	})
+}
+
+// exits CODE COMMAND... runs a command that has to end with that status; its
+// output is then looked at with stdout and stderr.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
