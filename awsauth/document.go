@@ -52,12 +52,7 @@ func (d *Document) Entries() []Listed {
 	out := make([]Listed, 0, len(d.roles)+len(d.users)+len(d.accounts))
 	for _, list := range [][]mapping{d.roles, d.users, d.accounts} {
 		for i := range list {
-			m := &list[i]
-			dropped := m.dropped
-			if m.sso {
-				dropped = "it matches a permission set, which EKS does not switch on"
-			}
-			out = append(out, Listed{m.Entry, m.mark, dropped})
+			out = append(out, Listed{list[i].Entry, list[i].mark, list[i].dropped})
 		}
 	}
 	return out

@@ -131,3 +131,19 @@ func TestScalar(t *testing.T) {
 		}
 	}
 }
+
+// TestBlankTexts fills what the authenticator takes for nothing.
+func TestBlankTexts(t *testing.T) {
+	for _, text := range []string{"", " ", "\t\n \t  ", "\v", "\n \r\t\r", "\u00a0", "``", " ``\n", `""`, "''\r\n", "# c", "\ufeff", "---", "~", "null # c", "[]", "[\n# c\n]\n", "[ ] # c"} {
+		doc := parse(t, map[string]string{"mapRoles": text})
+		req := Request{Now: now, Sources: []Source{from("file", role("a", "a"))}}
+		plan, err := MakePlan(doc, nil, req)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if p := broken(doc, &Ledger{}, req, plan); p != "" {
+			t.Errorf("%q: %s", text, p)
+		}
+	}
+}

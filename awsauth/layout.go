@@ -67,10 +67,7 @@ func errLayout(kind Kind, why string) error {
 func layOut(kind Kind, text string, n int) (*layout, error) {
 	l := &layout{text: text, eol: lineBreak(text), stop: len(text)}
 	if isBlank(text) {
-		// Spaces and line breaks stay; a quoted nothing goes.
-		trimmed := strings.TrimSpace(text)
-		l.hole.start = strings.Index(text, trimmed)
-		l.hole.end = l.hole.start + len(trimmed)
+		l.hole.end = len(text)
 		return l, nil
 	}
 	bom := 0
@@ -161,17 +158,9 @@ func blockFields(node *yamlv3.Node, lines *lineIndex, dash, next int) []field {
 		if end <= k.Line {
 			return nil
 		}
-		f := field{span{lines.start(k.Line), lines.contentEnd(k.Line, end)}, k.Value}
-		indent := lines.text[f.start:lines.offset(k.Line, k.Column)]
-		if i == 0 {
-			f.start += len(indent)
-			indent = strings.Replace(strings.TrimPrefix(indent, "\ufeff"), "-", " ", 1)
-		}
-		if strings.Trim(indent, " \t") != "" {
-			return nil // "? key", or something else between the dash and the key
-		}
-		fields[i] = f
+		fields[i] = field{span{lines.start(k.Line), lines.contentEnd(k.Line, end)}, k.Value}
 	}
+	fields[0].start = lines.offset(dash, node.Content[0].Column)
 	return fields
 }
 

@@ -123,7 +123,10 @@ func TestDecodeLedger(t *testing.T) {
 // TestLedgerBomb does not unpack without end.
 func TestLedgerBomb(t *testing.T) {
 	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
+	w, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
 	zeros := make([]byte, 1<<20)
 	for range ledgerMax>>20 + 1 {
 		if _, err := w.Write(zeros); err != nil {

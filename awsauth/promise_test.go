@@ -111,6 +111,9 @@ func brokenForeign(doc *Document, ledger *Ledger, req Request, p *Plan) string {
 			}
 			after = after[found+1:]
 		}
+		if l.style == styleBlock && only(Add, kind, p) && !inserted(was, is) {
+			return fmt.Sprintf("%s changed elsewhere than where entries were added", kind.Key())
+		}
 		if l.stop < len(was) && !strings.HasSuffix(is, was[l.stop:]) {
 			return fmt.Sprintf("%s lost what follows its YAML document", kind.Key())
 		}
@@ -119,6 +122,20 @@ func brokenForeign(doc *Document, ledger *Ledger, req Request, p *Plan) string {
 		return fmt.Sprintf("%d entries, %d of them ours, %d foreign", all, len(p.Ours), p.Foreign)
 	}
 	return ""
+}
+
+// only reports whether all changes to one list are of one sort.
+func only(op Op, kind Kind, p *Plan) bool {
+	return !slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Entry.Kind == kind && c.Op != op })
+}
+
+// inserted reports whether a text came about by putting one piece into another.
+func inserted(was, is string) bool {
+	head := 0
+	for head < min(len(was), len(is)) && was[head] == is[head] {
+		head++
+	}
+	return strings.HasSuffix(is, was[head:]) && len(is) >= len(was)
 }
 
 // brokenComments looks for comment lines: whoever they stand with, they stay.

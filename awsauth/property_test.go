@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	seeds   = flag.Uint64("seeds", 8, "how many lives each document of the corpus has")
-	mangled = flag.Uint64("mangled", 1500, "how many mangled documents are planned on")
+	seeds   = flag.Uint64("seeds", 5, "how many lives each document of the corpus has")
+	mangled = flag.Uint64("mangled", 2000, "how many mangled documents are planned on")
 )
 
 // TestPlansKeepTheirPromise makes random plans on every document of the corpus

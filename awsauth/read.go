@@ -43,27 +43,22 @@ type mapping struct {
 	Entry
 	mark    string          // the value of syncedBy where it is a string
 	raw     json.RawMessage // the element whole, for comparing
-	dropped string          // why the authenticator drops it; empty if it is in force
-	sso     bool            // a permission set matcher, which EKS does not switch on
+	dropped string          // why it can map no identity on EKS; empty if it is in force
 }
 
 // inForce reports whether the entry can map an identity on EKS.
-func (m *mapping) inForce() bool { return m.dropped == "" && !m.sso }
+func (m *mapping) inForce() bool { return m.dropped == "" }
 
 // element mirrors config.RoleMapping and config.UserMapping
 // (pkg/config/types.go:43); encoding/json matches keys without case and goes
 // on after a value of the wrong type, leaving its field at zero.
 type element struct {
-	RoleARN string `json:"rolearn"`
-	UserARN string `json:"userarn"`
-	SSO     *struct {
-		PermissionSetName string `json:"permissionSetName"`
-		AccountID         string `json:"accountID"`
-		Partition         string `json:"partition"`
-	} `json:"sso"`
-	Username string   `json:"username"`
-	Groups   []string `json:"groups"`
-	SyncedBy any      `json:"syncedBy"`
+	RoleARN  string    `json:"rolearn"`
+	UserARN  string    `json:"userarn"`
+	SSO      *struct{} `json:"sso"`
+	Username string    `json:"username"`
+	Groups   []string  `json:"groups"`
+	SyncedBy any       `json:"syncedBy"`
 }
 
 // isBlank mirrors isSkippable (configmap.go:192).
@@ -108,7 +103,7 @@ func readMappings(kind Kind, text string) ([]mapping, error) {
 		case e.SSO != nil && m.ARN != "":
 			m.dropped = "it has both a rolearn and sso"
 		case e.SSO != nil:
-			m.sso = true
+			m.dropped = "it matches a permission set, which EKS does not switch on"
 		}
 		out[i] = m
 	}

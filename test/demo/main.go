@@ -34,8 +34,12 @@ const (
 )
 
 func run(ctx context.Context, stdout io.Writer, keep bool) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer context.AfterFunc(ctx, stop)() // a second signal kills
+	// Whatever would end it lets it clear up first. A pipe that was closed tells
+	// so at every write; of the others a second one kills.
+	ctx, unpipe := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	defer unpipe()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer context.AfterFunc(ctx, stop)()
 	defer stop()
 
 	out := newScreen(stdout)

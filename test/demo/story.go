@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
@@ -94,13 +93,10 @@ func (s *story) awsAuthBecomes(ctx context.Context, before *corev1.ConfigMap, ou
 	return foreignKept(after)
 }
 
-// resourceVersions are those of aws-auth and of the ledger.
+// resourceVersions are those of aws-auth and of the ledger, once what was
+// written last is noted there.
 func (s *story) resourceVersions(ctx context.Context) (versions [2]string, err error) {
-	awsAuth, err := s.fleet.AWSAuth(ctx)
-	if err != nil {
-		return versions, err
-	}
-	ledger, err := s.fleet.Client.CoreV1().ConfigMaps(s.fleet.Namespace).Get(ctx, "rolecall-ledger", metav1.GetOptions{})
+	awsAuth, ledger, err := s.fleet.Settled(ctx)
 	if err != nil {
 		return versions, err
 	}

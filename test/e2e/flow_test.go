@@ -87,6 +87,7 @@ const ssoWrapperRoles = `- permissionset: Auditor
 func TestMainFlow(t *testing.T) {
 	t.Parallel()
 	c := newClusterIn(t, stage.ForTest(t), fleet.DefaultNamespace, everySource)
+	t.Cleanup(c.clear)
 	if err := c.Swap(map[string]string{"config.yaml": everySource, "mapRoles": ssoWrapperRoles}); err != nil {
 		t.Fatal(err)
 	}
@@ -161,11 +162,33 @@ func TestMainFlow(t *testing.T) {
 	c.stillMapped(want...)
 }
 
+// clear removes what the fleet leaves in the cluster, for namespaces that are
+// not the test's own.
+func (c *cluster) clear() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := errors.Join(
+		c.Close(),
+		c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Delete(ctx, "aws-auth", deleteNow),
+		c.Client.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, fleet.LedgerName, deleteNow),
+		c.Client.CoordinationV1().Leases(c.Namespace).DeleteCollection(ctx, deleteNow, metav1.ListOptions{}),
+	)
+	if err != nil {
+		c.t.Error(err)
+	}
+}
+
 // steady fails if aws-auth or the ledger is written while the leader asks IAM
 // twice.
 func (c *cluster) steady(leader *fleet.Node) {
 	c.t.Helper()
-	awsAuth, ledger := c.follow(c.AWSAuthNamespace, "aws-auth"), c.follow(c.Namespace, "rolecall-ledger")
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	if _, _, err := c.Settled(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	awsAuth, ledger := c.follow(c.AWSAuthNamespace, "aws-auth"), c.follow(c.Namespace, fleet.LedgerName)
 	writes, passes := c.value(leader, "rolecall_writes_total"), c.value(leader, "rolecall_reconciles_total")
 	const twice = 2 * 3 // requests: Admins has one page, Developers two
 	asked := c.AWS.Requests("GetGroup")
