@@ -51,6 +51,7 @@ build: ## Build bin/rolecall
 
 .PHONY: demo
 demo: control-plane ## See it work: a cluster, three nodes, an outage (KEEP=1 leaves it running)
+	@echo "building the demo"
 	@$(GO) build -o bin/demo ./test/demo
 	@KUBEBUILDER_ASSETS="$(assets)" bin/demo
 

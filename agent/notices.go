@@ -34,7 +34,7 @@ func notices(out *Outcome) map[string]notice {
 				"arn", c.Foreign.ARN, "has_username", c.Foreign.Username, "has_groups", c.Foreign.Groups,
 				"want_username", c.Ours.Username, "want_groups", c.Ours.Groups, "sources", c.Sources,
 			},
-			note: fmt.Sprintf("a foreign entry maps %s to %q %q where the config asks for %q %q; it is kept: remove it or change it, or set safety.onConflict: adopt",
+			note: fmt.Sprintf("a foreign entry maps %s to %q %q where the config asks for %q %q; it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)",
 				c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups, c.Ours.Username, c.Ours.Groups),
 		}
 	}

@@ -47,11 +47,11 @@ func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, e
 }
 
 func (l *Leader) tryPass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, error) {
-	cm, err := call(ctx, l.awsAuth.Get)
+	ledger, err := l.readLedger(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ledger, err := l.readLedger(ctx)
+	cm, err := call(ctx, l.awsAuth.Get) // late: what others write from here on spoils the pass
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (s *Store) Put(ctx context.Context, cm *corev1.ConfigMap) (*corev1.ConfigMa
 	case err == nil:
 		return out, nil
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), cm.ResourceVersion != "" && apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("write ConfigMap %s: %w", s.name, errors.Join(ErrConflict, err))
+		return nil, fmt.Errorf("write ConfigMap %s: %w: %w", s.name, ErrConflict, err)
 	}
 	return nil, fmt.Errorf("write ConfigMap %s: %w", s.name, err)
 }

@@ -5,12 +5,13 @@ import (
 	"log/slog"
 )
 
-// demoted logs at debug level whatever it is given. Client-go's elector says
+// demoted logs at debug level what is above it. Client-go's elector says
 // "error" for each request that failed; what of it matters is said by us, once.
+// What is below debug stays there: client-go would log the requests' bodies.
 type demoted struct{ slog.Handler }
 
-func (h demoted) Enabled(ctx context.Context, _ slog.Level) bool {
-	return h.Handler.Enabled(ctx, slog.LevelDebug)
+func (h demoted) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.Handler.Enabled(ctx, min(level, slog.LevelDebug))
 }
 
 // Handle asks again, since logr does not for errors.

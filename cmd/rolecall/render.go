@@ -44,7 +44,7 @@ func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error
 		renderChange(&b, &p.Changes[i], c)
 	}
 	for _, x := range p.Conflicts {
-		fmt.Fprintf(&b, "%s! conflict  %s%s\n      a foreign entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: remove it, or set safety.onConflict: adopt\n",
+		fmt.Fprintf(&b, "%s! conflict  %s%s\n      a foreign entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)\n",
 			c.yellow, x.Foreign.ARN, c.reset, x.Foreign.Username, groups(x.Foreign.Groups), x.Ours.Username, groups(x.Ours.Groups), strings.Join(x.Sources, ", "))
 	}
 	for _, e := range p.Refused {
