@@ -211,19 +211,15 @@ type flowScanner struct {
 func (s *flowScanner) skipBlanks() {
 	for s.pos < len(s.text) {
 		switch c := s.text[s.pos]; {
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+		case c == ' ' || c == '\t':
 			s.pos++
 		case c == '#':
-			s.skipLine()
+			s.pos += lineLength(s.text[s.pos:])
+		case breakAt(s.text, s.pos) > 0:
+			s.pos += breakAt(s.text, s.pos)
 		default:
 			return
 		}
-	}
-}
-
-func (s *flowScanner) skipLine() {
-	for s.pos < len(s.text) && s.text[s.pos] != '\n' && s.text[s.pos] != '\r' {
-		s.pos++
 	}
 }
 
@@ -231,6 +227,7 @@ func (s *flowScanner) skipLine() {
 // returns where the value itself ends. ok is false where the text ends first.
 func (s *flowScanner) value() (end int, ok bool) {
 	depth, plain := 0, false
+	lineStart := s.pos
 	end = s.pos
 	for s.pos < len(s.text) {
 		c := s.text[s.pos]
@@ -252,13 +249,17 @@ func (s *flowScanner) value() (end int, ok bool) {
 			}
 			end = s.pos
 			continue
-		case c == '#' && (!plain || isSpace(s.text[s.pos-1])):
-			s.skipLine()
+		case c == '#' && (!plain || s.pos == lineStart || isSpace(s.text[s.pos-1])):
+			s.pos += lineLength(s.text[s.pos:])
 			continue
 		case c == ':':
 			plain = false
-		case isSpace(c):
+		case c == ' ' || c == '\t':
 			s.pos++
+			continue
+		case breakAt(s.text, s.pos) > 0:
+			s.pos += breakAt(s.text, s.pos)
+			lineStart = s.pos
 			continue
 		default:
 			plain = true
