@@ -392,7 +392,7 @@ func mergeGaps(gap []byte, comments []string, behind string, last bool, lineBrea
 
 // join is what stands between two elements of a flow sequence.
 func (l *layout) join() string {
-	if !strings.ContainsAny(l.text[l.open:l.close], "\r\n") {
+	if inside := l.text[l.open:l.close]; lineLength(inside) == len(inside) {
 		return ", "
 	}
 	indent := "  "

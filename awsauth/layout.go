@@ -158,9 +158,16 @@ func blockFields(node *yamlv3.Node, lines *lineIndex, dash, next int) []field {
 		if end <= k.Line {
 			return nil
 		}
-		fields[i] = field{span{lines.start(k.Line), lines.contentEnd(k.Line, end)}, k.Value}
+		f := field{span{lines.start(k.Line), lines.contentEnd(k.Line, end)}, k.Value}
+		before := lines.text[f.start:lines.offset(k.Line, k.Column)]
+		if strings.Contains(before, "?") {
+			return nil // a key of more than one line, written "? key"
+		}
+		if i == 0 {
+			f.start += len(before)
+		}
+		fields[i] = f
 	}
-	fields[0].start = lines.offset(dash, node.Content[0].Column)
 	return fields
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
@@ -138,12 +139,16 @@ func inserted(was, is string) bool {
 	return strings.HasSuffix(is, was[head:]) && len(is) >= len(was)
 }
 
-// brokenComments looks for comment lines: whoever they stand with, they stay.
+// brokenComments looks for comment lines: whoever they stand with, they stay,
+// be it beside something else.
 func brokenComments(doc *Document, _ *Ledger, _ Request, p *Plan) string {
 	for _, kind := range []Kind{Role, User, Account} {
-		after := commentLines(p.After.data[kind.Key()])
-		for _, line := range commentLines(doc.data[kind.Key()]) {
-			i := slices.Index(after, line)
+		after := trimmedLines(p.After.data[kind.Key()])
+		for _, line := range trimmedLines(doc.data[kind.Key()]) {
+			if !strings.HasPrefix(line, "#") || strings.ContainsAny(line, `'"`) {
+				continue // no comment, or perhaps the end of a quoted text
+			}
+			i := slices.IndexFunc(after, func(a string) bool { return a == line || strings.HasSuffix(a, " "+line) })
 			if i < 0 {
 				return fmt.Sprintf("%s lost the comment %q", kind.Key(), line)
 			}
@@ -153,14 +158,12 @@ func brokenComments(doc *Document, _ *Ledger, _ Request, p *Plan) string {
 	return ""
 }
 
-func commentLines(text string) []string {
-	var found []string
+func trimmedLines(text string) []string {
+	var lines []string
 	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("\r\n\u0085\u2028\u2029", r) }) {
-		if line = strings.Trim(strings.TrimPrefix(line, "\ufeff"), " \t"); strings.HasPrefix(line, "#") {
-			found = append(found, line)
-		}
+		lines = append(lines, strings.Trim(strings.TrimPrefix(line, "\ufeff"), " \t"))
 	}
-	return found
+	return lines
 }
 
 // resolve answers as the authenticator does: roles before users, the last of
@@ -348,7 +351,11 @@ func sameSet(a, b []string) bool { return includes(a, b) && includes(b, a) }
 func dump(doc *Document) string {
 	var out strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(doc.data)) {
-		fmt.Fprintf(&out, "-- %s --\n%s\n", k, doc.data[k])
+		text := doc.data[k]
+		if strings.ContainsAny(text, "\r\t\u0085\u2028\u2029\ufeff") {
+			text = strconv.Quote(text)
+		}
+		fmt.Fprintf(&out, "-- %s --\n%s\n", k, text)
 	}
 	return out.String()
 }
