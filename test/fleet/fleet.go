@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/test/awsfake"
@@ -36,6 +37,10 @@ type Options struct {
 	Config map[string]string // files of the ConfigMap that all nodes mount at first
 	Flags  []string          // of every agent, after those that the fleet gives
 	AWS    awsfake.AWSOptions
+
+	// Through changes the configuration with which the agent of a node reaches the
+	// API server, such as to lead it through a proxy. The administrator's stays.
+	Through func(node string, config *rest.Config) *rest.Config
 }
 
 // A Fleet is some nodes of one cluster, each with its agent. Its methods, and
@@ -96,6 +101,9 @@ func (f *Fleet) Add(ctx context.Context, name, role string) (*Node, error) {
 	token, err := f.options.ControlPlane.ServiceAccountConfig(ctx, f.Namespace, serviceAccount)
 	if err != nil {
 		return nil, err
+	}
+	if f.options.Through != nil {
+		token = f.options.Through(name, token)
 	}
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	if err := stage.WriteKubeconfig(kubeconfig, token); err != nil {
