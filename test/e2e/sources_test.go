@@ -158,7 +158,7 @@ func TestRotatedPermissionSetInOneWrite(t *testing.T) {
 	c.reask()
 	cm := c.mapped("the new role", node("workers"), adminRole(newSuffix))
 	for _, version := range history.upTo(c, cm) {
-		mappings, err := fleet.Mappings(version)
+		mappings, err := fleet.Mappings(version.ConfigMap)
 		if err != nil {
 			t.Fatal(err)
 		}

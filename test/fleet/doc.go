@@ -7,8 +7,8 @@
 // swapped as the kubelet swaps it, NODE_NAME and POD_NAMESPACE, and the token of
 // the ServiceAccount with no other rights than those of manifests/install.yaml.
 // What it does not have is the container: the process runs as the user who
-// started the tests, with nothing but a kubeconfig in place of the files of the
-// ServiceAccount.
+// started the tests, with nothing but a kubeconfig and a token file in place of
+// the files of the ServiceAccount.
 //
 // Nodes are started, killed, paused and ended one by one, and each one's log is
 // kept in a file of its own. On Linux the kernel ends the agents with the

@@ -105,6 +105,7 @@ func (f *Fleet) Add(ctx context.Context, name, role string) (*Node, error) {
 	if f.options.Through != nil {
 		token = f.options.Through(name, token)
 	}
+	token.BearerTokenFile = filepath.Join(dir, "token")
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	if err := stage.WriteKubeconfig(kubeconfig, token); err != nil {
 		return nil, err
@@ -114,6 +115,9 @@ func (f *Fleet) Add(ctx context.Context, name, role string) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{Name: name, IMDS: imds, Mount: mount, fleet: f, dir: dir, kubeconfig: kubeconfig}
+	if err := n.SetToken(token.BearerToken); err != nil {
+		return nil, err
+	}
 	f.nodes = append(f.nodes, n)
 	return n, f.count(ctx)
 }

@@ -52,6 +52,16 @@ func (n *Node) Start(flags ...string) error {
 	return err
 }
 
+// SetToken exchanges the token of the agent's ServiceAccount, as the kubelet does
+// before it expires.
+func (n *Node) SetToken(token string) error {
+	path := filepath.Join(n.dir, "token")
+	if err := os.WriteFile(path+"_tmp", []byte(token), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+"_tmp", path)
+}
+
 // LogPath is the file with what the agent has said in its present or last run.
 func (n *Node) LogPath() string {
 	n.mu.Lock()

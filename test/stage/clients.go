@@ -62,13 +62,19 @@ func (cp *ControlPlane) certificateConfig(pair keyPair) *rest.Config {
 func (cp *ControlPlane) Kubeconfig(path string) error { return WriteKubeconfig(path, cp.Config()) }
 
 // WriteKubeconfig writes a configuration of this package as a kubeconfig file,
-// mode 0600, for programs that run as processes of their own.
+// mode 0600, for programs that run as processes of their own. A token file is
+// named in it, and its token left out.
 func WriteKubeconfig(path string, config *rest.Config) error {
 	const name = "stage"
+	if config.BearerTokenFile != "" {
+		config = rest.CopyConfig(config)
+		config.BearerToken = "" // in a kubeconfig it would win
+	}
 	kubeconfig := clientcmdapi.NewConfig()
 	kubeconfig.Clusters[name] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
 	kubeconfig.AuthInfos[name] = &clientcmdapi.AuthInfo{
-		ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Token: config.BearerToken,
+		ClientCertificateData: config.CertData, ClientKeyData: config.KeyData,
+		Token: config.BearerToken, TokenFile: config.BearerTokenFile,
 	}
 	kubeconfig.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
 	kubeconfig.CurrentContext = name
