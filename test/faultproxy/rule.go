@@ -7,7 +7,7 @@ import (
 
 // A Match says which requests a rule is for. An empty field matches any.
 type Match struct {
-	Client, Verb, Resource, Namespace, Name string
+	Client, Verb, Resource, Subresource, Namespace, Name string
 	// Where must hold too, if it is given. It may be called at any time, from
 	// any goroutine, but not for two requests at once.
 	Where func(Request) bool
@@ -18,7 +18,8 @@ type Match struct {
 
 func (m *Match) matches(q Request) bool {
 	for _, f := range [][2]string{
-		{m.Client, q.Client}, {m.Verb, q.Verb}, {m.Resource, q.Resource}, {m.Namespace, q.Namespace}, {m.Name, q.Name},
+		{m.Client, q.Client}, {m.Verb, q.Verb}, {m.Resource, q.Resource}, {m.Subresource, q.Subresource},
+		{m.Namespace, q.Namespace}, {m.Name, q.Name},
 	} {
 		if f[0] != "" && f[0] != f[1] {
 			return false
