@@ -21,6 +21,9 @@ func (k Kind) Key() string {
 	return "mapAccounts"
 }
 
+// Keys are the keys of the ConfigMap's data that the authenticator reads.
+var Keys = [...]string{"mapRoles", "mapUsers", "mapAccounts"}
+
 // An Entry lets one identity into the cluster.
 type Entry struct {
 	Kind     Kind     `json:"kind"`

@@ -24,8 +24,9 @@ const (
 // entries are added and after they are removed, so that at any moment it holds
 // every entry of ours, whoever strips the marks.
 type Ledger struct {
-	Config string  // hash of the config file that was applied last
+	Config string  // hash of the config file that was applied last, or is about to be
 	Owned  []Owned // by kind and ARN
+	Held   []Hold  // removals that wait for approval, by source
 }
 
 // Owned is an entry of ours, whole.
@@ -50,6 +51,7 @@ type ledgerFile struct {
 	Version int     `json:"version"`
 	Config  string  `json:"config,omitempty"`
 	Owned   []Owned `json:"owned"`
+	Held    []Hold  `json:"held,omitempty"`
 }
 
 // DecodeLedger reads a ledger as [Ledger.Encode] wrote it; empty data is an
@@ -77,13 +79,13 @@ func DecodeLedger(data []byte) (*Ledger, error) {
 	if f.Version > ledgerVersion {
 		return nil, ErrNewerLedger
 	}
-	return &Ledger{Config: f.Config, Owned: f.Owned}, nil
+	return &Ledger{Config: f.Config, Owned: f.Owned, Held: f.Held}, nil
 }
 
 // Encode packs the ledger: JSON, compressed, so that a full aws-auth's entries
 // fit into one ConfigMap beside their sources.
 func (l *Ledger) Encode() ([]byte, error) {
-	body, err := json.Marshal(ledgerFile{ledgerVersion, l.Config, l.Owned})
+	body, err := json.Marshal(ledgerFile{ledgerVersion, l.Config, l.Owned, l.Held})
 	if err != nil {
 		return nil, fmt.Errorf("encode the ledger: %w", err)
 	}
@@ -100,7 +102,8 @@ func (l *Ledger) Encode() ([]byte, error) {
 
 // Equal reports whether two ledgers say the same.
 func (l *Ledger) Equal(m *Ledger) bool {
-	return l.Config == m.Config && slices.EqualFunc(l.Owned, m.Owned, func(a, b Owned) bool {
+	sameHold := func(a, b Hold) bool { return a.ID == b.ID && a.Of == b.Of && a.Since.Equal(b.Since) }
+	return l.Config == m.Config && slices.EqualFunc(l.Held, m.Held, sameHold) && slices.EqualFunc(l.Owned, m.Owned, func(a, b Owned) bool {
 		return a.Kind == b.Kind && a.ARN == b.ARN && sameGrant(a.Entry, b.Entry) && a.Pending == b.Pending && a.Since.Equal(b.Since) &&
 			slices.EqualFunc(a.Claims, b.Claims, func(c, d Claim) bool {
 				return c.Source == d.Source && c.Username == d.Username && slices.Equal(c.Groups, d.Groups)

@@ -30,6 +30,11 @@ type Request struct {
 	Adopt []string
 	// AdoptConflicts makes a foreign entry ours where it grants less than ours.
 	AdoptConflicts bool
+	// Guard holds removals back that look like an accident; nil for none.
+	Guard *Guard
+	// AddOnly leaves every entry of ours as it stands, and the ledger's Config
+	// too: the sources may be those of a config that is not the newest.
+	AddOnly bool
 	// Config is the hash of the config that the sources come from.
 	Config string
 	// Other is the size in bytes of what else the API server counts against
@@ -73,6 +78,7 @@ type Conflict struct {
 type Plan struct {
 	Changes   []Change
 	Conflicts []Conflict
+	Held      []Hold  // removals that wait for approval; the plan is without them
 	Refused   []Entry // new entries for which aws-auth has no room; one that would only move to its own key stays where it is
 	Ours      []Owned // the entries of ours in After
 	Foreign   int     // entries of others, all of which stay
@@ -93,19 +99,44 @@ func MakePlan(doc *Document, ledger *Ledger, req Request) (*Plan, error) {
 	if ledger == nil {
 		ledger = &Ledger{}
 	}
-	plan, err := makePlan(doc, ledger, req)
+	plan, err := guardedPlan(doc, ledger, req)
 	if err != nil && req.AdoptConflicts {
 		// A foreign entry that cannot be edited is a conflict, no more.
 		req.AdoptConflicts = false
-		return makePlan(doc, ledger, req)
+		return guardedPlan(doc, ledger, req)
 	}
 	return plan, err
 }
 
-func makePlan(doc *Document, ledger *Ledger, req Request) (*Plan, error) {
+// guardedPlan plans as the sources ask, and once more without what of it has
+// to wait.
+func guardedPlan(doc *Document, ledger *Ledger, req Request) (*Plan, error) {
 	m := newMerge(doc, ledger, req)
+	standing := m.standingHolds()
+	m.held = standing
+	plan, err := m.run()
+	if err != nil {
+		return nil, err
+	}
+	held := m.holds(plan)
+	if len(held) == 0 {
+		return plan, nil
+	}
+	m = newMerge(doc, ledger, req)
+	m.held = slices.Concat(standing, held)
+	return m.run()
+}
+
+// run makes the plan and reads its result back.
+func (m *merge) run() (*Plan, error) {
+	frozen := map[string]bool{}
+	for i := range m.held {
+		for j := range m.held[i].Changes {
+			frozen[m.held[i].Changes[j].Entry.key()] = true
+		}
+	}
 	for _, k := range m.order {
-		m.decide(m.identities[k])
+		m.decide(k, m.req.AddOnly || frozen[k])
 	}
 	plan, err := m.plan()
 	if err != nil {
@@ -151,6 +182,8 @@ type merge struct {
 	adds       []*identity
 	stays      []Owned // entries of ours after the write
 	waits      []Owned // what failed sources asked and foreign entries answer for
+	held       []Hold  // what a first run found that has to wait
+	tally      tally
 }
 
 func newMerge(doc *Document, ledger *Ledger, req Request) *merge {
@@ -251,8 +284,10 @@ func union(a, b []string) []string {
 	return groupSet(slices.Concat(a, b))
 }
 
-// decide says what becomes of one ARN.
-func (m *merge) decide(id *identity) {
+// decide says what becomes of one ARN. A frozen one stays as it stands if it
+// is ours.
+func (m *merge) decide(k string, frozen bool) {
+	id := m.identities[k]
 	m.claimOwnership(id)
 	var ours, foreign []place
 	for _, p := range id.standing {
@@ -264,6 +299,12 @@ func (m *merge) decide(id *identity) {
 	}
 	if len(m.failed) > 0 && len(id.owned) == 0 && len(ours) > 0 {
 		m.claim(ours[len(ours)-1].Entry, unknownSource)
+	}
+	if frozen {
+		id.freeze(ours)
+	}
+	if len(ours) > 0 && m.req.Guard != nil {
+		m.tally.note(k, id.sources(), id.want == nil)
 	}
 	switch {
 	case id.want == nil:
@@ -307,13 +348,18 @@ func (m *merge) claimOwnership(id *identity) {
 
 // unwanted removes entries of ours for which nobody asks.
 func (m *merge) unwanted(id *identity, ours []place) {
+	for _, p := range ours {
+		m.remove(p, Remove, sourcesOf(id.claims()), "no source asks for it any more")
+	}
+}
+
+// claims is who asked for the ARN, as the ledger has it.
+func (id *identity) claims() []Claim {
 	var claims []Claim
 	for _, o := range id.owned {
 		claims = append(claims, o.Claims...)
 	}
-	for _, p := range ours {
-		m.remove(p, Remove, sourcesOf(claims), "no source asks for it any more")
-	}
+	return claims
 }
 
 // contested handles an ARN that a foreign entry has too.
@@ -445,7 +491,7 @@ func (m *merge) plan() (*Plan, error) {
 	slices.SortStableFunc(m.adds, func(a, b *identity) int {
 		return boolOrder(!required[key(a.want.ARN)], !required[key(b.want.ARN)])
 	})
-	p := &Plan{Before: m.doc, Conflicts: m.conflicts}
+	p := &Plan{Before: m.doc, Conflicts: m.conflicts, Held: m.held}
 	room, err := m.room()
 	if err != nil {
 		return nil, err
@@ -485,7 +531,10 @@ func (m *merge) plan() (*Plan, error) {
 	if p.Size > Limit {
 		return nil, fmt.Errorf("nothing is written: aws-auth would have %d bytes, more than the %d that the API server takes: remove entries that nobody needs", p.Size, Limit)
 	}
-	settled := &Ledger{Config: m.req.Config, Owned: m.stays}
+	settled := &Ledger{Config: m.req.Config, Owned: m.stays, Held: m.held}
+	if m.req.AddOnly {
+		settled.Config = m.ledger.Config
+	}
 	settled.sort()
 	p.Ours = slices.Clone(settled.Owned)
 	settled.Owned = append(settled.Owned, m.waits...)
@@ -504,7 +553,7 @@ func (m *merge) ledgers(p *Plan, settled *Ledger) {
 		}
 		return
 	}
-	ahead := &Ledger{Config: current.Config}
+	ahead := &Ledger{Config: settled.Config, Held: current.Held}
 	changed := map[string]bool{}
 	for _, c := range p.Changes {
 		switch c.Op {

@@ -592,7 +592,7 @@ func TestLedgerAroundAWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"config 1", "role/changes old[]", "role/changes new[] ?", "role/comes c[] ?", "role/goes g[]", "role/stays s[]", "role/unknown u[]"}, say(plan.Ahead)); diff != "" {
+	if diff := cmp.Diff([]string{"config 2", "role/changes old[]", "role/changes new[] ?", "role/comes c[] ?", "role/goes g[]", "role/stays s[]", "role/unknown u[]"}, say(plan.Ahead)); diff != "" {
 		t.Errorf("ahead (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"config 2", "role/changes new[]", "role/comes c[]", "role/stays s[]", "role/unknown u[]"}, say(plan.Settled)); diff != "" {
