@@ -40,11 +40,12 @@ var (
 // rooms are the folders of the product. cmd is the only one that knows all the
 // others, and nobody knows cmd.
 var rooms = map[string]room{
-	"cmd":      {ours: []string{"agent", "awsauth", "config", "election", "iam", "imds", "roster"}},
-	"agent":    {ours: []string{"awsauth", "roster"}, never: aws, direct: yamls},
+	"cmd":      {ours: []string{"agent", "awsauth", "config", "election", "history", "iam", "imds", "roster"}},
+	"agent":    {ours: []string{"awsauth", "history", "roster"}, never: aws, direct: yamls},
 	"awsauth":  {never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
 	"config":   {ours: []string{"awsauth"}, never: slices.Concat(aws, clients)},
 	"election": {never: aws},
+	"history":  {never: aws},
 	"iam":      {never: kubernetes},
 	"imds":     {never: kubernetes},
 	"roster":   {never: aws},

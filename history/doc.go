@@ -1,0 +1,12 @@
+// Package history keeps what aws-auth was: its contents as ControllerRevisions
+// in the agent's namespace, each with who wrote it, when and why.
+//
+// A revision is a content, not an event: a content that comes back is the same
+// revision with a new number, as Kubernetes' own controllers do it. The last
+// [Kept] good ones stay, and the last [KeptBroken] that the authenticator could
+// not read; a flood of broken ones pushes no good one out.
+//
+// The package promises no more than what it was told to record: contents that
+// replaced each other quickly may be missing. It does not know what an entry
+// is, and never touches aws-auth itself.
+package history
