@@ -24,6 +24,8 @@ const (
 	sourceKarpenter = "karpenter"
 	sourceExtra     = "extra"
 	sourceNode      = "node"
+
+	sourceUnknown = "unknown" // in metrics: of entries that only their mark tells ours
 )
 
 // What every Linux node's role is mapped to
@@ -189,9 +191,28 @@ func (g *gatherer) ownAccount() (Account, error) {
 	return g.caller.account, g.caller.err
 }
 
-// gather asks every source what it wants. It never fails as a whole: a source
-// that does is marked, and the plan keeps what it asked for before.
-func (g *gatherer) gather(ctx context.Context, spec *Spec, doc *awsauth.Document, ledger *awsauth.Ledger) gathered {
+// rosterView is what the roster said at one moment.
+type rosterView struct {
+	roster.ListResult
+	err error
+}
+
+// reports reads the roster, where the spec wants it.
+func (g *gatherer) reports(ctx context.Context, spec *Spec) rosterView {
+	if !spec.Nodes.Report {
+		return rosterView{}
+	}
+	list, err := call(ctx, g.roster.List)
+	if err != nil {
+		err = fmt.Errorf("read the roster: %w", err)
+	}
+	return rosterView{list, err}
+}
+
+// gather puts together what every source wants, from what was asked before. It
+// never fails as a whole: a source that does is marked, and the plan keeps what
+// it asked for before.
+func (g *gatherer) gather(spec *Spec, doc *awsauth.Document, ledger *awsauth.Ledger, reports rosterView) gathered {
 	out := gathered{errs: map[string]error{}}
 	add := func(name string, entries []awsauth.Entry, err error) {
 		out.sources = append(out.sources, awsauth.Source{Name: name, Entries: entries, Failed: err != nil})
@@ -219,7 +240,7 @@ func (g *gatherer) gather(ctx context.Context, spec *Spec, doc *awsauth.Document
 	windows := windowsRoles{names: spec.Nodes.Windows}
 	karpenter, karpenterErr := nodeEntries(spec.Karpenter, account, &windows)
 	extra, extraErr := nodeEntries(spec.Nodes.Extra, account, &windows)
-	reported, live, reportedErr := g.nodeRoles(ctx, spec, doc, ledger, account)
+	reported, live, reportedErr := g.nodeRoles(spec, doc, ledger, reports, account)
 	for i := range reported {
 		windows.extend(&reported[i])
 	}
@@ -378,7 +399,7 @@ func nodeEntries(arns []string, account func() (Account, error), windows *window
 // nodeRoles are the roles that nodes run under: those that agents report, and
 // those that they reported and that are kept. live lists the ARNs of roles of
 // which a report is fresh.
-func (g *gatherer) nodeRoles(ctx context.Context, spec *Spec, doc *awsauth.Document, ledger *awsauth.Ledger, account func() (Account, error)) (entries []awsauth.Entry, live []string, err error) {
+func (g *gatherer) nodeRoles(spec *Spec, doc *awsauth.Document, ledger *awsauth.Ledger, reports rosterView, account func() (Account, error)) (entries []awsauth.Entry, live []string, err error) {
 	mapped := map[string]bool{}
 	add := func(e awsauth.Entry) {
 		if k := strings.ToLower(e.ARN); !mapped[k] {
@@ -387,9 +408,8 @@ func (g *gatherer) nodeRoles(ctx context.Context, spec *Spec, doc *awsauth.Docum
 		}
 	}
 	if spec.Nodes.Report {
-		reports, err := call(ctx, g.roster.List)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read the roster: %w", err)
+		if reports.err != nil {
+			return nil, nil, reports.err
 		}
 		for _, name := range reports.Invalid {
 			g.log.Warn("lease in the roster is no report", "lease", name)

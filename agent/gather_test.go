@@ -88,7 +88,7 @@ func asked(t *testing.T, g *gatherer, spec *Spec, doc *awsauth.Document, ledger 
 	if ledger == nil {
 		ledger = &awsauth.Ledger{}
 	}
-	out := g.gather(t.Context(), spec, doc, ledger)
+	out := g.gather(spec, doc, ledger, g.reports(t.Context(), spec))
 	arns := map[string][]string{}
 	for _, s := range out.sources {
 		if s.Failed {

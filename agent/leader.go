@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/history"
 	"github.com/rolecall/rolecall/roster"
 )
 
@@ -55,7 +56,10 @@ type Options struct {
 	// It is called again only when one of the two changes.
 	Directory func(ctx context.Context, region, roleARN string) (Directory, error)
 
-	NodeName   string // in Events
+	NodeName string // in Events and in the history
+	// SettleTime is how long a new leader whose config differs from the one
+	// applied last changes and removes nothing; 0 for not at all.
+	SettleTime time.Duration
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time // default time.Now
@@ -76,12 +80,17 @@ type Leader struct {
 	wake        chan struct{} // holds one token: a pass is due
 	respec      chan struct{} // holds one token: the spec changed
 	lastWritten atomic.Pointer[string]
-	busySince   atomic.Int64 // Unix nanoseconds of a running pass's start, or 0
+	busySince   atomic.Pointer[time.Time] // a running pass's start, or nil
+	specChanged atomic.Pointer[time.Time] // when the spec became another one
 
 	// Of the term:
-	ledger   *ledgerObject // as read or written last; nil to read it again
-	standing map[string]notice
-	recorder record.EventRecorder
+	began        time.Time // zero outside a term
+	past         *past
+	ledger       *ledgerObject // as read or written last; nil to read it again
+	standing     map[string]notice
+	recorder     record.EventRecorder
+	caughtUp     bool      // the mounted config is known not to be behind the one applied last
+	deletedSince time.Time // when aws-auth was missed first; zero while it is there
 }
 
 // NewLeader returns a leader that has asked nothing yet.
@@ -110,7 +119,9 @@ func NewLeader(opts Options) *Leader {
 // newTerm forgets what a former term knew: another leader may have acted since.
 func (l *Leader) newTerm() {
 	l.ledger, l.standing, l.recorder = nil, nil, nil
+	l.began, l.caughtUp, l.deletedSince = time.Time{}, false, time.Time{}
 	l.lastWritten.Store(nil)
+	l.past = newPast(history.New(l.opts.Client.AppsV1().ControllerRevisions(l.opts.Namespace), l.opts.AWSAuthName, FieldManager), l.now)
 	l.gather = &gatherer{
 		log: l.log, roster: l.opts.Roster, self: l.opts.Self, directory: l.opts.Directory, now: l.now,
 		caller:  callerView{err: errNotAsked},
@@ -120,7 +131,10 @@ func (l *Leader) newTerm() {
 
 // Apply hands over a new spec; the running term acts on it at once.
 func (l *Leader) Apply(spec *Spec) {
-	l.spec.Store(spec)
+	if was := l.spec.Swap(spec); was == nil || was.Hash != spec.Hash {
+		now := l.now()
+		l.specChanged.Store(&now)
+	}
 	notify(l.respec)
 	notify(l.wake)
 }
@@ -128,10 +142,10 @@ func (l *Leader) Apply(spec *Spec) {
 // Busy is for how long the pass that runs now has been running, 0 if none does.
 func (l *Leader) Busy() time.Duration {
 	since := l.busySince.Load()
-	if since == 0 {
+	if since == nil {
 		return 0
 	}
-	return l.now().Sub(time.Unix(0, since))
+	return l.now().Sub(*since)
 }
 
 // notify leaves a token if there is none yet: many reasons, one pass.
@@ -160,6 +174,7 @@ func (l *Leader) Once(ctx context.Context, dryRun bool) (*Outcome, error) {
 // it started has ended. [Leader.Apply] must have been called.
 func (l *Leader) Lead(ctx context.Context) error {
 	l.newTerm()
+	l.began = l.now()
 	defer l.metrics.clear()
 	events := record.NewBroadcaster(record.WithContext(ctx))
 	defer events.Shutdown()
@@ -214,8 +229,8 @@ func (l *Leader) work(ctx context.Context) error {
 // onePass makes a pass and tells what came of it.
 func (l *Leader) onePass(ctx context.Context) error {
 	start := l.now()
-	l.busySince.Store(start.UnixNano())
-	defer l.busySince.Store(0)
+	l.busySince.Store(&start)
+	defer l.busySince.Store(nil)
 	out, err := l.pass(ctx, l.spec.Load(), false)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -228,8 +243,10 @@ func (l *Leader) onePass(ctx context.Context) error {
 	switch {
 	case err == nil:
 		l.log.Debug("pass done", "changes", len(out.Plan.Changes))
+	case errors.Is(err, errJustDeleted):
+		l.log.Warn("aws-auth is gone", "err", err)
+		return nil
 	case errors.Is(err, awsauth.ErrConflict):
-		l.ledger = nil
 		l.log.Warn("others write aws-auth at the same time, trying again", "err", err)
 	case errors.Is(err, ErrMalformed):
 		l.tellMalformed(err)
@@ -289,6 +306,7 @@ func jitter(d time.Duration) time.Duration {
 // watchAWSAuth wakes the work when somebody else writes aws-auth.
 func (l *Leader) watchAWSAuth(ctx context.Context) error {
 	client := l.opts.Client.CoreV1().ConfigMaps(l.opts.AWSAuthNamespace)
+	past := l.past
 	only := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, l.opts.AWSAuthName).String()
 	}
@@ -302,8 +320,13 @@ func (l *Leader) watchAWSAuth(ctx context.Context) error {
 			return client.Watch(ctx, o)
 		},
 	}, func(o metav1.Object) bool {
-		own := l.lastWritten.Load()
-		return own == nil || o.GetResourceVersion() != *own
+		if own := l.lastWritten.Load(); own != nil && o.GetResourceVersion() == *own {
+			return false
+		}
+		if cm, ok := o.(*corev1.ConfigMap); ok {
+			past.saw(cm)
+		}
+		return true
 	})
 }
 
@@ -322,8 +345,9 @@ func (l *Leader) watchRoster(ctx context.Context) error {
 	}, nil)
 }
 
-// watch follows a few objects and wakes the work at every change that counts.
-// The objects' bodies are not kept: a pass reads what it needs itself.
+// watch follows a few objects and wakes the work at every change that counts. A
+// pass reads what it needs itself; of aws-auth the watch keeps what a pass may
+// miss.
 func (l *Leader) watch(ctx context.Context, kind runtime.Object, lw *cache.ListWatch, counts func(metav1.Object) bool) error {
 	wake := func(o any) {
 		if m, ok := o.(metav1.Object); !ok || counts == nil || counts(m) {
@@ -356,11 +380,9 @@ func (l *Leader) event(on *corev1.ConfigMap, kind, reason, note string) {
 	l.recorder.Event(on, kind, reason, fmt.Sprintf("%.900s", note))
 }
 
-// keepMetadata drops the bodies of watched objects.
+// keepMetadata drops the bodies of watched Leases.
 func keepMetadata(o any) (any, error) {
 	switch o := o.(type) {
-	case *corev1.ConfigMap:
-		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, ResourceVersion: o.ResourceVersion}}, nil
 	case *coordinationv1.Lease:
 		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, ResourceVersion: o.ResourceVersion}}, nil
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ type metrics struct {
 	reconciles *prometheus.CounterVec
 	duration   prometheus.Histogram
 	writes     *prometheus.CounterVec
+	restores   *prometheus.CounterVec
 	state      *stateCollector
 }
 
@@ -33,20 +35,27 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rolecall_writes_total",
-			Help: "Writes by object (aws-auth, ledger) and result (ok, conflict, error).",
+			Help: "Writes by object (aws-auth, ledger, revision) and result (ok, conflict, error).",
 		}, []string{"object", "result"}),
+		restores: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rolecall_restores_total",
+			Help: "How often aws-auth was put back, by what had become of it: malformed, deleted.",
+		}, []string{"reason"}),
 		state: &stateCollector{},
 	}
 	for _, result := range []string{"unchanged", "changed", "conflict", "malformed", "error"} {
 		m.reconciles.WithLabelValues(result)
 	}
-	for _, object := range []string{"aws-auth", "ledger"} {
+	for _, object := range []string{"aws-auth", "ledger", "revision"} {
 		for _, result := range []string{"ok", "conflict", "error"} {
 			m.writes.WithLabelValues(object, result)
 		}
 	}
+	for _, reason := range []string{"malformed", "deleted"} {
+		m.restores.WithLabelValues(reason)
+	}
 	if reg != nil {
-		reg.MustRegister(m.reconciles, m.duration, m.writes, m.state)
+		reg.MustRegister(m.reconciles, m.duration, m.writes, m.restores, m.state)
 	}
 	return m
 }
@@ -122,11 +131,13 @@ var (
 	descNodeRoles   = prometheus.NewDesc("rolecall_node_roles_reported", "Distinct node roles that live agents report.", nil, nil)
 	descConflicts   = prometheus.NewDesc("rolecall_conflicts", "Foreign entries that grant less than the config asks for, or another username.", nil, nil)
 	descRefused     = prometheus.NewDesc("rolecall_entries_refused", "New entries left out because aws-auth is full.", nil, nil)
+	descHeld        = prometheus.NewDesc("rolecall_removals_held", "Entries that are not removed until somebody approves it (rolecall approve), by kind of source.", []string{"source"}, nil)
+	descAddOnly     = prometheus.NewDesc("rolecall_config_unsettled", "1 while this leader only adds, because its config differs from the one applied last.", nil, nil)
 	descBytes       = prometheus.NewDesc("rolecall_aws_auth_bytes", "Size of aws-auth; the API server takes 1048576.", nil, nil)
-	descMalformed   = prometheus.NewDesc("rolecall_aws_auth_malformed", "1 while the authenticator cannot read aws-auth.", nil, nil)
+	descMalformed   = prometheus.NewDesc("rolecall_aws_auth_malformed", "1 while the authenticator cannot read aws-auth, or it is gone, and nothing is put back.", nil, nil)
 	descSuccess     = prometheus.NewDesc("rolecall_source_last_success_timestamp_seconds", "When all sources of a kind were last read wholly.", []string{"source"}, nil)
 	descFailed      = prometheus.NewDesc("rolecall_sources_failed", "Sources of a kind that could not be read and whose entries stay as they are.", []string{"source"}, nil)
-	stateCollection = []*prometheus.Desc{descEntries, descForeign, descNodeRoles, descConflicts, descRefused, descBytes, descMalformed, descSuccess, descFailed}
+	stateCollection = []*prometheus.Desc{descEntries, descForeign, descNodeRoles, descConflicts, descRefused, descHeld, descAddOnly, descBytes, descMalformed, descSuccess, descFailed}
 )
 
 // Describe implements [prometheus.Collector].
@@ -146,11 +157,7 @@ func (s *stateCollector) Collect(c chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	malformed := 0.0
-	if s.malformed {
-		malformed = 1
-	}
-	gauge(descMalformed, malformed)
+	gauge(descMalformed, boolGauge(s.malformed))
 	for kind, at := range s.lastSuccess {
 		gauge(descSuccess, float64(at.UnixNano())/1e9, kind)
 	}
@@ -167,14 +174,35 @@ func (s *stateCollector) Collect(c chan<- prometheus.Metric) {
 	gauge(descNodeRoles, float64(s.outcome.Reported))
 	gauge(descConflicts, float64(len(s.outcome.Plan.Conflicts)))
 	gauge(descRefused, float64(len(s.outcome.Plan.Refused)))
+	for kind, n := range countHeld(s.outcome.Plan.Held) {
+		gauge(descHeld, float64(n), kind)
+	}
+	gauge(descAddOnly, boolGauge(s.outcome.AddOnly))
 	gauge(descBytes, float64(s.outcome.Plan.Size))
+}
+
+func boolGauge(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// countHeld counts the entries that wait for approval by kind of source: all
+// kinds, so that a hold that ends is a zero.
+func countHeld(held []awsauth.Hold) map[string]int {
+	n := map[string]int{sourceFile: 0, sourceSet: 0, sourceGroup: 0, sourceKarpenter: 0, sourceExtra: 0, sourceNode: 0, sourceUnknown: 0, awsauth.Masters: 0}
+	for _, h := range held {
+		n[cmp.Or(sourceKind(h.Source), sourceUnknown)] += len(h.Changes)
+	}
+	return n
 }
 
 // countEntries counts entries by kind of source and kind of entry.
 func countEntries(owned []awsauth.Owned) map[[2]string]int {
 	n := map[[2]string]int{}
 	for i := range owned {
-		source := "unknown" // ours by its mark alone, the ledger being lost
+		source := sourceUnknown // ours by its mark alone, the ledger being lost
 		if claims := owned[i].Claims; len(claims) > 0 && claims[0].Source != "" {
 			source = sourceKind(claims[0].Source)
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,6 +47,30 @@ func notices(out *Outcome) map[string]notice {
 			note:    fmt.Sprintf("source %s failed, its entries stay as they are: %v", name, err),
 		}
 	}
+	for _, h := range out.Plan.Held {
+		source := cmp.Or(h.Source, sourceUnknown)
+		found["held "+h.ID] = notice{
+			reason:  "RemovalHeld",
+			message: "removals are held back until somebody approves them",
+			args:    []any{"hold", h.ID, "source", source, "entries", len(h.Changes), "of", h.Of, "since", h.Since},
+			note:    heldNote(h, source),
+		}
+	}
+	if out.AddOnly {
+		found["unsettled"] = notice{
+			reason:  "ConfigDiffers",
+			message: "the config differs from the one applied last: adding only, until the mount has settled",
+			note:    "the new leader's config differs from the one applied last: nothing is changed or removed until its mount has settled",
+		}
+	}
+	if out.history != nil {
+		found["history"] = notice{
+			reason:  "HistoryFailed",
+			message: "what aws-auth was cannot be kept",
+			args:    []any{"err", out.history},
+			note:    fmt.Sprintf("no revision of aws-auth can be kept, so that rolecall rollback may lack the newest: %v", out.history),
+		}
+	}
 	size := []any{"bytes", out.Plan.Size, "limit", awsauth.Limit}
 	switch {
 	case len(out.Plan.Refused) > 0:
@@ -64,6 +89,14 @@ func notices(out *Outcome) map[string]notice {
 		}
 	}
 	return found
+}
+
+func heldNote(h awsauth.Hold, source string) string {
+	why := fmt.Sprintf("source %q no longer asks for %d of its %d entries", source, len(h.Changes), h.Of)
+	if h.Source == awsauth.Masters {
+		why = "nobody would be in system:masters any more"
+	}
+	return fmt.Sprintf("%s: %d entries stay as they are until somebody approves: rolecall approve %s (rolecall plan shows them)", why, len(h.Changes), h.ID)
 }
 
 // tell logs and records the notices that are new, and logs those that ended.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,11 +17,21 @@ import (
 const (
 	conflictTries = 5                // passes in a row that somebody else may spoil before backing off
 	callTimeout   = 15 * time.Second // of one request to the API server
-	ledgerFresh   = 30 * time.Second // for how long the ledger is not read again: nobody else writes it
+	// ledgerFresh is for how long the ledger is not read again, since nobody
+	// else writes it. It is shorter than what it takes to lose the lease.
+	ledgerFresh = 5 * time.Second
 )
 
-// ErrMalformed says that aws-auth cannot be read. Nothing is written then.
-var ErrMalformed = errors.New("the authenticator cannot read aws-auth, so whoever stands in it is locked out")
+// ErrMalformed says that the authenticator cannot read aws-auth, or that it is
+// deleted, and that nothing was put back.
+var ErrMalformed = errors.New("whoever stands in aws-auth is locked out")
+
+// errJustDeleted says that aws-auth was deleted a moment ago.
+var errJustDeleted = errors.New("aws-auth was deleted: waiting a moment whether somebody is replacing it")
+
+// deletedGrace is how long a deleted aws-auth is left to who deleted it: tools
+// replace it by deleting it and making it anew.
+const deletedGrace = 2 * time.Second
 
 // Outcome is what one pass saw and did.
 type Outcome struct {
@@ -27,104 +39,307 @@ type Outcome struct {
 	Failed   map[string]error // sources that could not be asked, by name
 	Reported int              // node roles that live agents report
 	Wrote    bool             // aws-auth
+	Mended   string           // what was, or with a dry run would be, put back; empty if nothing
+	AddOnly  bool             // nothing of ours was changed or removed, for the config may be an old one
 	before   *corev1.ConfigMap
+	history  error // why the history could not be kept
 }
 
 // Before is the text of aws-auth's keys that the plan was made for.
 func (o *Outcome) Before() map[string]string { return o.before.Data }
 
-// pass reads, plans and writes once, again from the start where somebody else
-// wrote in between. With dryRun nothing is written.
+// pass reads, plans and writes once, again from reading aws-auth where somebody
+// else wrote in between. With dryRun nothing is written.
 func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, error) {
+	reports := l.gather.reports(ctx, spec)
 	for try := 1; ; try++ {
-		out, err := l.tryPass(ctx, spec, dryRun)
+		out, err := l.tryPass(ctx, spec, reports, dryRun)
 		if err == nil || !errors.Is(err, awsauth.ErrConflict) || try == conflictTries {
 			return out, err
 		}
 		l.log.Debug("somebody else wrote first", "try", try, "err", err)
-		l.ledger = nil
 	}
 }
 
-func (l *Leader) tryPass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, error) {
+func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dryRun bool) (*Outcome, error) {
 	ledger, err := l.readLedger(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cm, err := call(ctx, l.awsAuth.Get) // late: what others write from here on spoils the pass
+	cm, err := call(ctx, l.awsAuth.Get) // last: what others write from here on spoils the pass
 	if err != nil {
 		return nil, err
 	}
-	doc, err := awsauth.Parse(cm.Data)
+	doc, mended, err := l.understand(ctx, spec, cm, ledger.content)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	got := l.gather.gather(ctx, spec, doc, ledger.content)
-	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	base := cm
+	if mended != nil {
+		base = mended.base
+	}
+	got := l.gather.gather(spec, doc, ledger.content, reports)
+	addOnly := l.unsettled(spec, ledger.content)
 	plan, err := awsauth.MakePlan(doc, ledger.content, awsauth.Request{
 		Sources:        got.sources,
 		Required:       got.required,
 		Adopt:          spec.Adopt,
 		AdoptConflicts: spec.AdoptConflicts,
+		Guard:          &awsauth.Guard{Percent: spec.RemovalLimit, Approved: awsauth.Approved(cm.Annotations[awsauth.ApprovalAnnotation], l.now())},
+		AddOnly:        addOnly,
 		Config:         spec.Hash,
-		Other:          binarySize(cm),
+		Other:          binarySize(base),
 		Now:            l.now(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("plan aws-auth: %w", err)
 	}
-	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, before: cm}
+	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, AddOnly: addOnly, before: cm}
+	if mended != nil {
+		out.Mended = mended.String()
+	}
 	if dryRun {
 		return out, nil
 	}
-	return out, l.carryOut(ctx, ledger, cm, out)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return out, l.carryOut(ctx, ledger, cm, mended, out)
+}
+
+// understand reads aws-auth as the authenticator does. Where it can't, or where
+// aws-auth is gone, it says what is to be put back.
+func (l *Leader) understand(ctx context.Context, spec *Spec, cm *corev1.ConfigMap, ledger *awsauth.Ledger) (*awsauth.Document, *mending, error) {
+	doc, parseErr := awsauth.Parse(cm.Data)
+	deleted := cm.ResourceVersion == ""
+	if parseErr == nil && !deleted {
+		l.deletedSince = time.Time{}
+		l.past.read(cm)
+		return doc, nil, nil
+	}
+	mended, err := l.past.mend(ctx, cm, parseErr)
+	switch {
+	case deleted && mended == nil && err == nil && len(ledger.Owned) == 0:
+		return doc, nil, nil // it never was there
+	case deleted && !spec.Restore:
+		return nil, nil, fmt.Errorf("%w: it was deleted, and safety.onMalformed is refuse", ErrMalformed)
+	case !spec.Restore:
+		return nil, nil, fmt.Errorf("%w: %w; safety.onMalformed is refuse", ErrMalformed, parseErr)
+	case err != nil:
+		return nil, nil, errors.Join(fmt.Errorf("%w: %w", ErrMalformed, err), parseErr)
+	case deleted && l.stillReplacing():
+		return nil, nil, errJustDeleted
+	case mended == nil:
+		return doc, nil, nil // of what it was only our own entries are known
+	}
+	doc, err = awsauth.Parse(mended.base.Data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return doc, mended, nil
+}
+
+// stillReplacing reports whether aws-auth was first missed less than
+// deletedGrace ago. Outside a term nobody waits.
+func (l *Leader) stillReplacing() bool {
+	if l.began.IsZero() {
+		return false
+	}
+	if l.deletedSince.IsZero() {
+		l.deletedSince = l.now()
+	}
+	left := deletedGrace - l.now().Sub(l.deletedSince)
+	if left <= 0 {
+		return false
+	}
+	l.wakeIn(left)
+	return true
+}
+
+// unsettled reports whether the mounted config may be older than the one that
+// was applied last. Kubelets update their mounts up to two minutes apart, so a
+// new leader whose config differs takes nothing away until its own has not
+// changed for that long.
+func (l *Leader) unsettled(spec *Spec, ledger *awsauth.Ledger) bool {
+	if l.caughtUp || l.began.IsZero() || ledger.Config == "" || ledger.Config == spec.Hash {
+		l.caughtUp = true
+		return false
+	}
+	since := l.began
+	if changed := l.specChanged.Load(); changed != nil && changed.After(since) {
+		since = *changed
+	}
+	left := l.opts.SettleTime - l.now().Sub(since)
+	if left <= 0 {
+		l.caughtUp = true
+		return false
+	}
+	l.wakeIn(left)
+	return true
+}
+
+// wakeIn has a pass made after d, if none is due before.
+func (l *Leader) wakeIn(d time.Duration) {
+	time.AfterFunc(d, func() { notify(l.wake) })
 }
 
 // carryOut writes the ledger ahead, aws-auth, and the ledger as it settled.
 // Each write needs the resourceVersion that was read; where one fails, those
 // behind it are left out, and the next pass sets right what is left over.
-func (l *Leader) carryOut(ctx context.Context, ledger *ledgerObject, cm *corev1.ConfigMap, out *Outcome) error {
+//
+// What a write takes away is recorded before it, all else after.
+func (l *Leader) carryOut(ctx context.Context, ledger *ledgerObject, cm *corev1.ConfigMap, mended *mending, out *Outcome) error {
 	plan := out.Plan
+	if !plan.Writes() && mended == nil {
+		l.record(ctx, cm, out, "", "")
+		return l.settle(ctx, ledger, plan)
+	}
+	takes := slices.ContainsFunc(plan.Changes, func(c awsauth.Change) bool { return c.Op != awsauth.Add })
+	switch {
+	case mended != nil && !mended.deleted:
+		// Nothing else will have the broken text.
+		_, err := l.past.recordNow(ctx, cm, "", "", mended.broken)
+		l.metrics.wrote("revision", err)
+		if err != nil {
+			return fmt.Errorf("the unreadable aws-auth stays until its text is kept: %w", err)
+		}
+	case takes:
+		l.record(ctx, cm, out, "", "")
+	}
 	if plan.Ahead != nil {
 		if err := l.writeLedger(ctx, ledger, plan.Ahead); err != nil {
 			return err
 		}
 	}
+	written, err := call(ctx, func(ctx context.Context) (*corev1.ConfigMap, error) {
+		return l.awsAuth.Put(ctx, toWrite(cm, mended, plan))
+	})
+	l.metrics.wrote("aws-auth", err)
+	if err != nil {
+		return err
+	}
+	out.Wrote = true
+	l.lastWritten.Store(&written.ResourceVersion)
+	l.past.read(written)
+	if mended != nil {
+		l.tellMended(written, mended)
+	}
 	if plan.Writes() {
-		written := cm.DeepCopy()
-		if written.Data == nil {
-			written.Data = map[string]string{}
-		}
-		maps.Copy(written.Data, plan.After.Data())
-		written, err := call(ctx, func(ctx context.Context) (*corev1.ConfigMap, error) { return l.awsAuth.Put(ctx, written) })
-		l.metrics.wrote("aws-auth", err)
-		if err != nil {
-			return err
-		}
-		out.Wrote = true
-		l.lastWritten.Store(&written.ResourceVersion)
 		l.tellChanges(written, plan)
 	}
-	if plan.Settled != nil {
-		return l.writeLedger(ctx, ledger, plan.Settled)
+	if err := l.settle(ctx, ledger, plan); err != nil {
+		return err
 	}
+	if mended == nil && !takes {
+		l.record(ctx, cm, out, "", "")
+	}
+	l.record(ctx, written, out, "rolecall on "+l.opts.NodeName, reason(out))
 	return nil
+}
+
+// toWrite is aws-auth with the plan's text.
+func toWrite(cm *corev1.ConfigMap, mended *mending, plan *awsauth.Plan) *corev1.ConfigMap {
+	if mended != nil {
+		cm = mended.base
+	}
+	cm = cm.DeepCopy()
+	if cm.Data == nil {
+		cm.Data = map[string]string{}
+	}
+	maps.Copy(cm.Data, plan.After.Data())
+	if len(plan.Held) == 0 {
+		delete(cm.Annotations, awsauth.ApprovalAnnotation) // used, or over
+	}
+	return cm
+}
+
+func (l *Leader) settle(ctx context.Context, ledger *ledgerObject, plan *awsauth.Plan) error {
+	if plan.Settled == nil {
+		return nil
+	}
+	return l.writeLedger(ctx, ledger, plan.Settled)
+}
+
+// record keeps a content in the history. That it can't is told and hinders
+// nothing: nodes must get in all the same.
+func (l *Leader) record(ctx context.Context, cm *corev1.ConfigMap, out *Outcome, who, why string) {
+	before := l.past.recorded
+	again, err := l.past.record(ctx, cm, who, why)
+	out.history = l.past.err
+	if again > 0 {
+		l.wakeIn(again)
+	}
+	if err != nil || l.past.recorded != before {
+		l.metrics.wrote("revision", err)
+	}
+}
+
+// reason is why a write was made, in one line.
+func reason(out *Outcome) string {
+	var parts []string
+	if out.Mended != "" {
+		parts = append(parts, out.Mended)
+	}
+	if out.Plan.Writes() {
+		parts = append(parts, summary(out.Plan))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// summary counts a plan's changes and names who asked for them.
+func summary(plan *awsauth.Plan) string {
+	added, changed, removed := count(plan)
+	var sources []string
+	for i := range plan.Changes {
+		sources = append(sources, plan.Changes[i].Sources...)
+	}
+	slices.Sort(sources)
+	sources = slices.Compact(sources)
+	text := fmt.Sprintf("%d entries added, %d changed, %d removed", added, changed, removed)
+	if len(sources) > 0 {
+		text += ", of " + strings.Join(sources, ", ")
+	}
+	return text
+}
+
+func count(plan *awsauth.Plan) (added, changed, removed int) {
+	for i := range plan.Changes {
+		switch plan.Changes[i].Op {
+		case awsauth.Add:
+			added++
+		case awsauth.Update, awsauth.Adopt:
+			changed++
+		case awsauth.Remove, awsauth.Withdraw:
+			removed++
+		}
+	}
+	return added, changed, removed
 }
 
 // tellChanges logs a write and records it as an Event.
 func (l *Leader) tellChanges(cm *corev1.ConfigMap, plan *awsauth.Plan) {
-	count := map[awsauth.Op]int{}
 	for _, c := range plan.Changes {
-		count[c.Op]++
 		l.log.Info("entry changed", "op", string(c.Op), "kind", string(c.Entry.Kind), "arn", c.Entry.ARN,
 			"username", c.Entry.Username, "groups", c.Entry.Groups, "sources", c.Sources, "reason", c.Reason)
 	}
-	removed := count[awsauth.Remove] + count[awsauth.Withdraw]
-	changed := count[awsauth.Update] + count[awsauth.Adopt]
-	l.log.Info("wrote aws-auth", "added", count[awsauth.Add], "changed", changed, "removed", removed, "resource_version", cm.ResourceVersion)
-	l.event(cm, corev1.EventTypeNormal, "Updated", fmt.Sprintf("%d entries added, %d changed, %d removed", count[awsauth.Add], changed, removed))
+	added, changed, removed := count(plan)
+	l.log.Info("wrote aws-auth", "added", added, "changed", changed, "removed", removed, "resource_version", cm.ResourceVersion)
+	l.event(cm, corev1.EventTypeNormal, "Updated", summary(plan))
+}
+
+// tellMended says that what others broke was put back.
+func (l *Leader) tellMended(cm *corev1.ConfigMap, m *mending) {
+	why := "malformed"
+	if m.deleted {
+		why = "deleted"
+	}
+	l.metrics.restores.WithLabelValues(why).Inc()
+	l.log.Error("aws-auth locked everybody out and was put back", "what", m.String())
+	note := m.String()
+	if !m.deleted {
+		note += "; the text that could not be read is kept: see rolecall history"
+	}
+	l.event(cm, corev1.EventTypeWarning, "Restored", note)
 }
 
 // ledgerObject is the ledger with the ConfigMap that it was read from.

@@ -28,6 +28,9 @@ type Spec struct {
 
 	Adopt          []string // syncedBy marks of tools whose entries become ours
 	AdoptConflicts bool     // make a foreign entry ours where it grants less
+
+	RemovalLimit int  // percent of a source's entries that one write may remove
+	Restore      bool // put back what others deleted or made unreadable
 }
 
 // Nodes says which node roles are mapped.

@@ -42,7 +42,10 @@ func (r right) String() string {
 	return fmt.Sprintf("%s: %s %s %s", r.namespace, r.verb, r.resource, name)
 }
 
-const leases = "leases.coordination.k8s.io"
+const (
+	leases    = "leases.coordination.k8s.io"
+	revisions = "controllerrevisions.apps"
+)
 
 // rights is all that the agent may do in a cluster. A line more here is a line
 // more in what rolecall can do to the clusters of others: say what it is for.
@@ -56,6 +59,10 @@ var rights = []right{
 	{"rolecall-system", "configmaps", "rolecall-ledger", "update", "awsauth.Store.Put"},
 	{"rolecall-system", "configmaps", "", "create", "awsauth.Store.Put"},
 	{"rolecall-system", "daemonsets.apps", "rolecall", "get", "cmd/rolecall.process.countAgents"},
+	{"rolecall-system", revisions, "", "list", "history.Store.List"},
+	{"rolecall-system", revisions, "", "create", "history.Store.write"},
+	{"rolecall-system", revisions, "", "update", "history.Store.write"},
+	{"rolecall-system", revisions, "", "delete", "history.Store.prune"},
 
 	{"kube-system", "configmaps", "aws-auth", "get", "awsauth.Store.Get"},
 	{"kube-system", "configmaps", "aws-auth", "list", "agent.Leader.watchAWSAuth"},

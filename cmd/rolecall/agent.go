@@ -40,6 +40,7 @@ type agentFlags struct {
 	leaseDuration time.Duration
 	renewDeadline time.Duration
 	retryPeriod   time.Duration
+	settleTime    time.Duration
 	daemonSet     string
 	agents        int
 
@@ -63,6 +64,7 @@ func (f *agentFlags) addTo(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.leaseDuration, "lease-duration", election.DefaultLeaseDuration, "how long standbys wait for a leader that is silent")
 	flags.DurationVar(&f.renewDeadline, "renew-deadline", election.DefaultRenewDeadline, "how long a leader tries to renew before it stops")
 	flags.DurationVar(&f.retryPeriod, "retry-period", election.DefaultRetryPeriod, "pause between two tries to renew or take the Lease")
+	flags.DurationVar(&f.settleTime, "settle-time", 2*time.Minute, "how long a new leader only adds if its config differs from the one applied last; kubelets update mounts up to 2 minutes apart")
 	flags.StringVar(&f.daemonSet, "daemonset", "rolecall", "DaemonSet whose size tells how many agents there are; empty for none")
 	flags.IntVar(&f.agents, "agents", 0, "how many agents there are, where there is no DaemonSet")
 	flags.BoolVar(&f.reportOnly, "report-only", false, "report this node's role and never lead")
@@ -192,6 +194,7 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Self:             p.reporter.Self,
 		Directory:        p.dirs.open,
 		NodeName:         f.nodeName,
+		SettleTime:       f.settleTime,
 		Logger:           log,
 		Registerer:       registry,
 	})

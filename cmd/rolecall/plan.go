@@ -133,7 +133,7 @@ func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs 
 	if len(out.Failed) > 0 {
 		fmt.Fprintf(stderr, "warning: %v\n", failedSources(out.Failed))
 	}
-	return out.Plan.Writes(), nil
+	return out.Plan.Writes() || out.Mended != "", nil
 }
 
 // localNode asks IMDS once; only on a node does it answer.
@@ -154,6 +154,8 @@ type planReport struct {
 	Kind          string             `json:"kind"`
 	Changes       []awsauth.Change   `json:"changes"`
 	Conflicts     []awsauth.Conflict `json:"conflicts,omitempty"`
+	Held          []awsauth.Hold     `json:"held,omitempty"` // removals that wait for approval; not in changes
+	Restored      string             `json:"restored,omitempty"`
 	Refused       []awsauth.Entry    `json:"refused,omitempty"`
 	FailedSources map[string]string  `json:"failedSources,omitempty"`
 	Entries       []awsauth.Owned    `json:"entries"` // of ours after the write, with who asks for them
@@ -168,13 +170,13 @@ func (f *planFlags) print(w io.Writer, out *agent.Outcome) error {
 	}
 	p := out.Plan
 	report := planReport{
-		APIVersion: config.APIVersion, Kind: "Plan", Changes: p.Changes, Conflicts: p.Conflicts, Refused: p.Refused,
+		APIVersion: config.APIVersion, Kind: "Plan", Changes: p.Changes, Conflicts: p.Conflicts, Held: p.Held, Restored: out.Mended, Refused: p.Refused,
 		Entries: p.Ours, Foreign: p.Foreign, Bytes: p.Size,
 	}
 	if report.Changes == nil {
 		report.Changes = []awsauth.Change{}
 	}
-	if p.Writes() {
+	if p.Writes() || out.Mended != "" {
 		report.Data = p.After.Data()
 	}
 	for name, err := range out.Failed {

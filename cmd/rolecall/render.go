@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -34,6 +35,9 @@ func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error
 	for i := range p.Changes {
 		count[sign(p.Changes[i].Op)]++
 	}
+	if out.Mended != "" {
+		fmt.Fprintf(&b, "%s! %s%s\n", c.red, out.Mended, c.reset)
+	}
 	if !p.Writes() {
 		fmt.Fprintf(&b, "%s: nothing to change; %d entries of ours, %d foreign\n", name, len(p.Ours), p.Foreign)
 	} else {
@@ -47,12 +51,15 @@ func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error
 		fmt.Fprintf(&b, "%s! conflict  %s%s\n      a foreign entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)\n",
 			c.yellow, x.Foreign.ARN, c.reset, x.Foreign.Username, groups(x.Foreign.Groups), x.Ours.Username, groups(x.Ours.Groups), strings.Join(x.Sources, ", "))
 	}
+	for i := range p.Held {
+		renderHold(&b, &p.Held[i], c)
+	}
 	for _, e := range p.Refused {
 		fmt.Fprintf(&b, "%s! no room   %s%s\n", c.yellow, e.ARN, c.reset)
 	}
-	if p.Writes() {
+	if p.Writes() || out.Mended != "" {
 		b.WriteByte('\n')
-		renderDiff(&b, p.Before.Data(), p.After.Data(), name, c)
+		renderDiff(&b, out.Before(), p.After.Data(), name, c)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -89,6 +96,18 @@ func renderChange(b *bytes.Buffer, ch *awsauth.Change, c palette) {
 	}
 	if ch.Reason != "" {
 		line("because", ch.Reason)
+	}
+}
+
+// renderHold prints what waits, and how to let it go on.
+func renderHold(b *bytes.Buffer, h *awsauth.Hold, c palette) {
+	why := fmt.Sprintf("%d of %d entries of %s", len(h.Changes), h.Of, cmp.Or(h.Source, "no known source"))
+	if h.Source == awsauth.Masters {
+		why = "nobody would be in system:masters any more"
+	}
+	fmt.Fprintf(b, "%s! held back %s%s   %s; it waits for: rolecall approve %s\n", c.yellow, h.ID, c.reset, why, h.ID)
+	for i := range h.Changes {
+		fmt.Fprintf(b, "      %s %-8s %s\n", sign(h.Changes[i].Op), h.Changes[i].Entry.Kind, h.Changes[i].Entry.ARN)
 	}
 }
 

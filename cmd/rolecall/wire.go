@@ -32,6 +32,8 @@ func specOf(file *config.File) *agent.Spec {
 		Accounts:       c.Accounts,
 		Adopt:          c.Adopt,
 		AdoptConflicts: c.Safety.OnConflict == config.Adopt,
+		RemovalLimit:   c.Safety.RemovalLimit.Percent,
+		Restore:        c.Safety.OnMalformed == config.Restore,
 	}
 	for _, r := range c.Roles {
 		if r.PermissionSet != "" {

@@ -186,6 +186,25 @@ func (c *cluster) edit(change func(data map[string]string)) *corev1.ConfigMap {
 	}
 }
 
+// annotate has somebody change aws-auth's annotations.
+func (c *cluster) annotate(change func(annotations map[string]string)) {
+	c.t.Helper()
+	for {
+		cm := c.awsAuth()
+		if cm.Annotations == nil {
+			cm.Annotations = map[string]string{}
+		}
+		change(cm.Annotations)
+		_, err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Update(c.t.Context(), cm, metav1.UpdateOptions{FieldManager: "a-person"})
+		if err == nil {
+			return
+		}
+		if !apierrors.IsConflict(err) {
+			c.t.Fatal(err)
+		}
+	}
+}
+
 // mapped waits until aws-auth maps exactly this.
 func (c *cluster) mapped(what string, want ...fleet.Mapping) *corev1.ConfigMap {
 	c.t.Helper()

@@ -8,31 +8,31 @@ import (
 	"github.com/rolecall/rolecall/test/fleet"
 )
 
-// A history is every version of a ConfigMap since it was begun.
-type history struct{ *fleet.History }
+// versions is every version of a ConfigMap since it was begun.
+type versions struct{ *fleet.History }
 
 // follow begins the history of a ConfigMap. It ends with the test.
-func (c *cluster) follow(namespace, name string) history {
+func (c *cluster) follow(namespace, name string) versions {
 	c.t.Helper()
 	h, err := c.Follow(c.t.Context(), namespace, name)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(h.Stop)
-	return history{h}
+	return versions{h}
 }
 
 // upTo waits until the history has a version, and returns all that it has then.
-func (h history) upTo(c *cluster, version *corev1.ConfigMap) []fleet.Version {
+func (h versions) upTo(c *cluster, version *corev1.ConfigMap) []fleet.Version {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
-	versions, err := h.UpTo(ctx, version)
+	list, err := h.UpTo(ctx, version)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return versions
+	return list
 }
 
 // written is how many versions there are so far.
-func (h history) written() int { return len(h.Versions()) }
+func (h versions) written() int { return len(h.Versions()) }
