@@ -538,6 +538,7 @@ func (m *merge) plan() (*Plan, error) {
 	settled.sort()
 	p.Ours = slices.Clone(settled.Owned)
 	settled.Owned = append(settled.Owned, m.waits...)
+	settled.Owned = append(settled.Owned, m.underWay()...)
 	settled.sort()
 	p.Foreign = len(p.After.roles) + len(p.After.users) + len(p.After.accounts) - len(p.Ours)
 	m.ledgers(p, settled)
