@@ -316,4 +316,3 @@ func TestLateWriteOfAnAccountIsTakenBack(t *testing.T) {
 	c.logged(next, "entry changed", "remove", "555566667777")
 	c.judge(foreignText, "workers")
 }
-

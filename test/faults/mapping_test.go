@@ -26,7 +26,8 @@ var foreignText = map[string]string{
 // foreign is what it maps.
 var foreign = []fleet.Mapping{
 	others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-	others("user/legacy/batch", "batch", "batch"), {ARN: "444455556666"},
+	others("user/legacy/batch", "batch", "batch"),
+	{ARN: "444455556666"},
 }
 
 // ours is an entry of ours.
@@ -45,7 +46,9 @@ func node(role string) fleet.Mapping {
 }
 
 // with is what others have, and this.
-func with(more ...fleet.Mapping) []fleet.Mapping { return append(foreign[:len(foreign):len(foreign)], more...) }
+func with(more ...fleet.Mapping) []fleet.Mapping {
+	return append(foreign[:len(foreign):len(foreign)], more...)
+}
 
 // Configs without IAM: every pass has all that it needs. One user is in all.
 const (
