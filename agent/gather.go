@@ -54,6 +54,7 @@ type gathered struct {
 	required []string         // ARNs that must be mapped after a write
 	errs     map[string]error // of the sources that failed, by name; nil for one not asked yet
 	reported int              // node roles that live agents report
+	refused  map[string]error // why a Lease of the roster is not believed, by its name
 }
 
 // gatherer asks the sources. Its knowledge of IAM is asked apart, by refresh,
@@ -70,8 +71,13 @@ type gatherer struct {
 	caller  callerView
 	iam     iamView
 	success map[string]time.Time // when a source was last right, by kind
-	missing map[string]time.Time // when a node role was first missed in the roster
+	missing map[string]time.Time // when a node role was first missed among the used ones
+	ahead   map[string]sighting  // reports from later than now, by ARN
+	refused map[string]error     // see gathered
 }
+
+// sighting is a report from the future and when it was first seen.
+type sighting struct{ renewed, since time.Time }
 
 // openDirectory is the directory in use, and for which part of the config.
 type openDirectory struct {
@@ -248,7 +254,7 @@ func (g *gatherer) gather(spec *Spec, doc *awsauth.Document, ledger *awsauth.Led
 	add(sourceKarpenter, karpenter, karpenterErr)
 	add(sourceExtra, append(extra, listed...), errors.Join(extraErr, listedErr))
 	add(sourceNode, reported, reportedErr)
-	out.reported = len(live)
+	out.reported, out.refused = len(live), g.takeRefused()
 	for _, e := range extra {
 		out.required = append(out.required, e.ARN)
 	}
@@ -400,7 +406,7 @@ func nodeEntries(arns []string, account func() (Account, error), windows *window
 // those that they reported and that are kept. live lists the ARNs of roles of
 // which a report is fresh.
 func (g *gatherer) nodeRoles(spec *Spec, doc *awsauth.Document, ledger *awsauth.Ledger, reports rosterView, account func() (Account, error)) (entries []awsauth.Entry, live []string, err error) {
-	mapped := map[string]bool{}
+	mapped, leased := map[string]bool{}, map[string]bool{}
 	add := func(e awsauth.Entry) {
 		if k := strings.ToLower(e.ARN); !mapped[k] {
 			mapped[k] = true
@@ -412,19 +418,21 @@ func (g *gatherer) nodeRoles(spec *Spec, doc *awsauth.Document, ledger *awsauth.
 			return nil, nil, reports.err
 		}
 		for _, name := range reports.Invalid {
-			g.log.Warn("lease in the roster is no report", "lease", name)
+			g.refuse(name, errNoReport)
 		}
 		own, err := account()
 		if err != nil && len(reports.Reports) > 0 {
 			return nil, nil, err
 		}
-		for _, r := range reports.Reports {
+		ages := g.ages(reports.Reports)
+		for i, r := range reports.Reports {
 			arn, err := acceptReport(r.RoleARN, own, spec.Nodes.Accounts)
 			if err != nil {
-				g.log.Warn("reported role refused", "node", r.Node, "err", err)
+				g.refuse(roster.LeaseName(r.RoleARN), fmt.Errorf("node %q: %w", r.Node, err))
 				continue
 			}
-			age := g.now().Sub(r.Renewed)
+			age := ages[i]
+			leased[strings.ToLower(arn)] = true
 			if age < liveFor {
 				live = append(live, arn)
 			} else if spec.Nodes.KeepUnused > 0 && age > spec.Nodes.KeepUnused {
@@ -437,34 +445,87 @@ func (g *gatherer) nodeRoles(spec *Spec, doc *awsauth.Document, ledger *awsauth.
 	// was switched off, or the ledger was lost.
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for k := range mapped {
+		delete(g.missing, k)
+	}
 	inLedger := map[string]bool{}
 	for i := range ledger.Owned {
 		o := &ledger.Owned[i]
 		k := strings.ToLower(o.ARN)
 		inLedger[k] = true
-		if slices.ContainsFunc(o.Claims, func(c awsauth.Claim) bool { return c.Source == sourceNode }) && !mapped[k] && g.kept(k, spec) {
+		if slices.ContainsFunc(o.Claims, func(c awsauth.Claim) bool { return c.Source == sourceNode }) && !mapped[k] && g.kept(k, leased[k], spec) {
 			add(nodeEntry(o.ARN))
 		}
 	}
 	for _, l := range doc.Entries() {
 		k := strings.ToLower(l.ARN)
-		if l.SyncedBy == awsauth.Mark && l.Kind == awsauth.Role && !inLedger[k] && !mapped[k] && slices.Contains(l.Groups, "system:nodes") && g.kept(k, spec) {
+		if l.SyncedBy == awsauth.Mark && l.Kind == awsauth.Role && !inLedger[k] && !mapped[k] && slices.Contains(l.Groups, "system:nodes") && g.kept(k, leased[k], spec) {
 			add(nodeEntry(l.ARN))
 		}
 	}
 	return entries, live, nil
 }
 
-// kept reports whether a role that nobody reports any more stays, counted from
-// when this leader missed it first.
-func (g *gatherer) kept(k string, spec *Spec) bool {
+// kept reports whether a role that no live node reports any more stays, counted
+// from when this leader missed it first. Of one with a report, leased, its age
+// has said that it is unused; this leader only makes sure that it is not its
+// own clock that says so.
+func (g *gatherer) kept(k string, leased bool, spec *Spec) bool {
 	since, ok := g.missing[k]
 	if !ok {
 		since = g.now()
 		g.missing[k] = since
 	}
-	return spec.Nodes.KeepUnused == 0 || g.now().Sub(since) < max(spec.Nodes.KeepUnused, liveFor)
+	grace := max(spec.Nodes.KeepUnused, liveFor)
+	if leased {
+		grace = liveFor
+	}
+	return spec.Nodes.KeepUnused == 0 || g.now().Sub(since) < grace
 }
+
+// ages tells how old reports are. One from the future, of a node whose clock is
+// ahead, counts from when this leader saw it first: else it could be fresh for
+// years.
+func (g *gatherer) ages(reports []roster.Report) []time.Duration {
+	now := g.now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ahead := map[string]sighting{}
+	out := make([]time.Duration, len(reports))
+	for i, r := range reports {
+		if out[i] = now.Sub(r.Renewed); out[i] >= 0 {
+			continue
+		}
+		seen, known := g.ahead[r.RoleARN]
+		if !known || !seen.renewed.Equal(r.Renewed) {
+			seen = sighting{r.Renewed, now}
+		}
+		ahead[r.RoleARN] = seen
+		out[i] = now.Sub(seen.since)
+	}
+	g.ahead = ahead
+	return out
+}
+
+func (g *gatherer) refuse(lease string, why error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refused == nil {
+		g.refused = map[string]error{}
+	}
+	g.refused[lease] = why
+}
+
+func (g *gatherer) takeRefused() map[string]error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	refused := g.refused
+	g.refused = nil
+	return refused
+}
+
+// errNoReport says that a Lease has the roster's label and is none of its own.
+var errNoReport = errors.New("it does not stand for a role: delete it")
 
 // acceptReport believes a report only of an allowed account and of the
 // cluster's own partition.

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
@@ -27,6 +26,7 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/history"
 	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/visible"
 )
 
 // LedgerName is the ConfigMap in the agent's namespace that holds the ledger.
@@ -145,7 +145,7 @@ func (l *Leader) Busy() time.Duration {
 	if since == nil {
 		return 0
 	}
-	return l.now().Sub(*since)
+	return l.now().Sub(*since) // by the monotonic clock: the other one can be set
 }
 
 // notify leaves a token if there is none yet: many reasons, one pass.
@@ -368,6 +368,9 @@ func (l *Leader) watch(ctx context.Context, kind runtime.Object, lw *cache.ListW
 	return nil
 }
 
+// maxNote is the longest note of an Event, in bytes; the API server takes 1024.
+const maxNote = 960
+
 // event records an Event on aws-auth; outside a term there is no recorder.
 func (l *Leader) event(on *corev1.ConfigMap, kind, reason, note string) {
 	if l.recorder == nil {
@@ -377,7 +380,7 @@ func (l *Leader) event(on *corev1.ConfigMap, kind, reason, note string) {
 		on = on.DeepCopy()
 		on.Namespace = l.opts.AWSAuthNamespace
 	}
-	l.recorder.Event(on, kind, reason, fmt.Sprintf("%.900s", note))
+	l.recorder.Event(on, kind, reason, visible.Cut(visible.Text(note), maxNote))
 }
 
 // keepMetadata drops the bodies of watched Leases.

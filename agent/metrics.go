@@ -129,6 +129,7 @@ var (
 		"Entries of aws-auth that rolecall keeps, by kind and by kind of source; an entry with several sources counts for its most explicit one.", []string{"source", "kind"}, nil)
 	descForeign     = prometheus.NewDesc("rolecall_foreign_entries", "Entries of aws-auth that others wrote.", nil, nil)
 	descNodeRoles   = prometheus.NewDesc("rolecall_node_roles_reported", "Distinct node roles that live agents report.", nil, nil)
+	descUnbelieved  = prometheus.NewDesc("rolecall_node_reports_refused", "Leases of the roster that are not believed: of another account or partition, or no reports at all.", nil, nil)
 	descConflicts   = prometheus.NewDesc("rolecall_conflicts", "Foreign entries that grant less than the config asks for, or another username.", nil, nil)
 	descRefused     = prometheus.NewDesc("rolecall_entries_refused", "New entries left out because aws-auth is full.", nil, nil)
 	descHeld        = prometheus.NewDesc("rolecall_removals_held", "Entries that are not removed until somebody approves it (rolecall approve), by kind of source.", []string{"source"}, nil)
@@ -137,7 +138,7 @@ var (
 	descMalformed   = prometheus.NewDesc("rolecall_aws_auth_malformed", "1 while the authenticator cannot read aws-auth, or it is gone, and nothing is put back.", nil, nil)
 	descSuccess     = prometheus.NewDesc("rolecall_source_last_success_timestamp_seconds", "When all sources of a kind were last read wholly.", []string{"source"}, nil)
 	descFailed      = prometheus.NewDesc("rolecall_sources_failed", "Sources of a kind that could not be read and whose entries stay as they are.", []string{"source"}, nil)
-	stateCollection = []*prometheus.Desc{descEntries, descForeign, descNodeRoles, descConflicts, descRefused, descHeld, descAddOnly, descBytes, descMalformed, descSuccess, descFailed}
+	stateCollection = []*prometheus.Desc{descEntries, descForeign, descNodeRoles, descUnbelieved, descConflicts, descRefused, descHeld, descAddOnly, descBytes, descMalformed, descSuccess, descFailed}
 )
 
 // Describe implements [prometheus.Collector].
@@ -172,6 +173,7 @@ func (s *stateCollector) Collect(c chan<- prometheus.Metric) {
 	}
 	gauge(descForeign, float64(s.outcome.Plan.Foreign))
 	gauge(descNodeRoles, float64(s.outcome.Reported))
+	gauge(descUnbelieved, float64(len(s.outcome.Refused)))
 	gauge(descConflicts, float64(len(s.outcome.Plan.Conflicts)))
 	gauge(descRefused, float64(len(s.outcome.Plan.Refused)))
 	for kind, n := range countHeld(s.outcome.Plan.Held) {

@@ -35,7 +35,7 @@ func notices(out *Outcome) map[string]notice {
 				"arn", c.Foreign.ARN, "has_username", c.Foreign.Username, "has_groups", c.Foreign.Groups,
 				"want_username", c.Ours.Username, "want_groups", c.Ours.Groups, "sources", c.Sources,
 			},
-			note: fmt.Sprintf("a foreign entry maps %s to %q %q where the config asks for %q %q; it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)",
+			note: fmt.Sprintf("a foreign entry maps %q to %q %q where the config asks for %q %q; it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)",
 				c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups, c.Ours.Username, c.Ours.Groups),
 		}
 	}
@@ -71,6 +71,7 @@ func notices(out *Outcome) map[string]notice {
 			note:    fmt.Sprintf("no revision of aws-auth can be kept, so that rolecall rollback may lack the newest: %v", out.history),
 		}
 	}
+	maps.Copy(found, refusals(out.Refused))
 	size := []any{"bytes", out.Plan.Size, "limit", awsauth.Limit}
 	switch {
 	case len(out.Plan.Refused) > 0:
@@ -97,6 +98,30 @@ func heldNote(h awsauth.Hold, source string) string {
 		why = "nobody would be in system:masters any more"
 	}
 	return fmt.Sprintf("%s: %d entries stay as they are until somebody approves: rolecall approve %s (rolecall plan shows them)", why, len(h.Changes), h.ID)
+}
+
+// maxRefusals is how many reports that are not believed are told one by one. A
+// node that writes thousands of them must not fill the log.
+const maxRefusals = 10
+
+func refusals(refused map[string]error) map[string]notice {
+	const message = "a report in the roster is not believed, its role is not mapped"
+	found := map[string]notice{}
+	for _, lease := range slices.Sorted(maps.Keys(refused)) {
+		n := notice{
+			reason:  "ReportRefused",
+			message: message,
+			args:    []any{"lease", lease, "err", refused[lease]},
+			note:    fmt.Sprintf("the role that Lease %s reports is not mapped: %v", lease, refused[lease]),
+		}
+		if len(refused) > maxRefusals {
+			n.args = append(n.args, "refused", len(refused))
+			n.note = fmt.Sprintf("%d roles that Leases report are not mapped, one of them: Lease %s: %v", len(refused), lease, refused[lease])
+			return map[string]notice{"reports": n}
+		}
+		found["report "+lease] = n
+	}
+	return found
 }
 
 // tell logs and records the notices that are new, and logs those that ended.

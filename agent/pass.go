@@ -38,6 +38,7 @@ type Outcome struct {
 	Plan     *awsauth.Plan
 	Failed   map[string]error // sources that could not be asked, by name
 	Reported int              // node roles that live agents report
+	Refused  map[string]error // Leases of the roster that are not believed, by name
 	Wrote    bool             // aws-auth
 	Mended   string           // what was, or with a dry run would be, put back; empty if nothing
 	AddOnly  bool             // nothing of ours was changed or removed, for the config may be an old one
@@ -94,7 +95,7 @@ func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dr
 	if err != nil {
 		return nil, fmt.Errorf("plan aws-auth: %w", err)
 	}
-	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, AddOnly: addOnly, before: cm}
+	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Refused: got.refused, AddOnly: addOnly, before: cm}
 	if mended != nil {
 		out.Mended = mended.String()
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/rolecall/rolecall/roster"
 )
 
-// A Reporter asks IMDS for the node's role and
-// keeps its report in the roster fresh. It never gives up: a node without IMDS
-// is logged and asked again, while the agent does its other work.
+// A Reporter asks IMDS for the node's role and keeps its report in the roster
+// fresh. It never gives up: a node without IMDS is logged and asked again, while
+// the agent does its other work.
 type Reporter struct {
 	// Identify asks IMDS until it answers or ctx ends.
 	Identify func(ctx context.Context) (Node, error)
@@ -59,11 +59,17 @@ func (r *Reporter) register() {
 	}
 }
 
-// Run reports at once and then about hourly until ctx ends, and returns nil.
-// The role is asked for each time: an instance's profile can be exchanged.
+// lookEvery is how often IMDS is asked whether the node has another role now. A
+// node whose instance profile was exchanged is locked out until that is mapped,
+// and the question stays within the node.
+const lookEvery = time.Minute
+
+// Run reports at once, then about hourly, and as soon as the node has another
+// role, until ctx ends, and returns nil.
 func (r *Reporter) Run(ctx context.Context) error {
 	r.once.Do(r.register)
 	backoff := time.Second
+	var due time.Time // of the next report
 	for {
 		node, err := r.Identify(ctx)
 		if ctx.Err() != nil {
@@ -72,19 +78,24 @@ func (r *Reporter) Run(ctx context.Context) error {
 		if err == nil {
 			if was := r.self.Swap(&node); was == nil || *was != node {
 				r.Logger.Info("this node's role", "role_arn", node.RoleARN, "account", node.Account.ID, "partition", node.Account.Partition)
+				due = time.Time{}
 			}
-			err = r.report(ctx, node)
+			if !time.Now().Before(due) {
+				err = r.report(ctx, node)
+			}
 		}
-		// A little under an hour, so that agents of one role do not all come
-		// at the moment at which its report turns stale.
-		wait := time.Duration((0.8 + 0.15*rand.Float64()) * float64(roster.StaleAfter))
-		if err != nil {
+		wait := jitter(lookEvery)
+		switch {
+		case err != nil:
 			r.reports.WithLabelValues("error").Inc()
 			r.Logger.Warn("node role not reported, trying again", "err", err, "retry_in", backoff)
 			wait = jitter(backoff)
 			backoff = min(2*backoff, time.Minute)
-		} else {
+		case !time.Now().Before(due):
 			backoff = time.Second
+			// A little under an hour, so that agents of one role do not all
+			// come at the moment at which its report turns stale.
+			due = time.Now().Add(time.Duration((0.8 + 0.15*rand.Float64()) * float64(roster.StaleAfter)))
 		}
 		timer := time.NewTimer(wait)
 		select {

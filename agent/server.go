@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rolecall/rolecall/visible"
 )
 
 // Health is what a check says.
@@ -57,6 +59,7 @@ func checks(page string, list []Check) http.HandlerFunc {
 		code := http.StatusOK
 		for _, c := range list {
 			state, why := c.Look()
+			why = visible.Text(why)
 			switch state {
 			case Bad:
 				code = http.StatusServiceUnavailable

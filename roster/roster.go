@@ -33,7 +33,9 @@ const (
 	StaleAfter = time.Hour
 
 	namePrefix = "node-role-"
-	pageSize   = 500
+	pageSize   = 100  // a Lease can be made as large as 256 KiB
+	maxARN     = 2048 // bytes, more than any that IAM gives
+	maxHolder  = 253  // bytes of a node's name
 )
 
 // LeaseName returns the name of the Lease that stands for a role. Two ARNs that
@@ -126,7 +128,14 @@ type ListResult struct {
 // List reads all reports, however old. It returns all of them or an error.
 func (r *Roster) List(ctx context.Context) (ListResult, error) {
 	p := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-		return r.leases.List(ctx, opts)
+		page, err := r.leases.List(ctx, opts)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Items {
+			slim(&page.Items[i])
+		}
+		return page, nil
 	})
 	all, _, err := p.ListWithAlloc(ctx, metav1.ListOptions{LabelSelector: Selector, Limit: pageSize})
 	if err != nil {
@@ -156,4 +165,18 @@ func (r *Roster) List(ctx context.Context) (ListResult, error) {
 	slices.SortFunc(list.Reports, func(a, b Report) int { return strings.Compare(a.RoleARN, b.RoleARN) })
 	slices.Sort(list.Invalid)
 	return list, nil
+}
+
+// slim drops from a Lease what is not read, and an ARN that can be none: what
+// others put there must not pile up while the pages are read.
+func slim(lease *coordinationv1.Lease) {
+	var annotations map[string]string
+	if arn := lease.Annotations[RoleARNAnnotation]; arn != "" && len(arn) <= maxARN {
+		annotations = map[string]string{RoleARNAnnotation: arn}
+	}
+	lease.ObjectMeta = metav1.ObjectMeta{Name: lease.Name, Annotations: annotations}
+	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: lease.Spec.HolderIdentity, RenewTime: lease.Spec.RenewTime}
+	if holder := lease.Spec.HolderIdentity; holder != nil && len(*holder) > maxHolder {
+		lease.Spec.HolderIdentity = nil
+	}
 }

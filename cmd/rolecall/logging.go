@@ -5,15 +5,23 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
 	"k8s.io/klog/v2"
+
+	"github.com/rolecall/rolecall/visible"
 )
 
+// maxLogged is the longest value of a log record, in bytes: much of what is
+// logged others wrote.
+const maxLogged = 4096
+
 // newLogger returns a logger in the format auto, text or json; auto is text on
-// a terminal and JSON otherwise.
+// a terminal and JSON otherwise. Whatever is logged, a record is one line, and
+// holds nothing that does not print.
 func newLogger(w io.Writer, format string, level slog.Level) (*slog.Logger, error) {
 	terminal := isTerminal(w)
 	switch format {
@@ -27,9 +35,48 @@ func newLogger(w io.Writer, format string, level slog.Level) (*slog.Logger, erro
 		return nil, fmt.Errorf("--log-format %q: write auto, text or json", format)
 	}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
+		return slog.New(slog.NewJSONHandler(visible.JSONWriter(w), &slog.HandlerOptions{Level: level, ReplaceAttr: bounded})), nil
 	}
-	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour(w)})), nil
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour(w), ReplaceAttr: plain})), nil
+}
+
+// bounded shortens what is too long for a line of a log.
+func bounded(_ []string, a slog.Attr) slog.Attr {
+	switch {
+	case a.Value.Kind() == slog.KindString:
+		a.Value = slog.StringValue(visible.Cut(a.Value.String(), maxLogged))
+	case a.Value.Kind() == slog.KindAny:
+		switch v := a.Value.Any().(type) {
+		case error:
+			a.Value = slog.StringValue(visible.Cut(v.Error(), maxLogged))
+		case []string:
+			if size := len(strings.Join(v, "")) + len(v); size > maxLogged {
+				a.Value = slog.StringValue(visible.Cut(fmt.Sprintf("%q", v), maxLogged))
+			}
+		}
+	}
+	return a
+}
+
+// plain is bounded for tint, which prints the message, and on a terminal escape
+// sequences within a value, as they are.
+func plain(groups []string, a slog.Attr) slog.Attr {
+	a = bounded(groups, a)
+	switch v := a.Value; v.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(unescaped(v.String()))
+	case slog.KindAny:
+		if _, level := v.Any().(slog.Level); !level {
+			a.Value = slog.StringValue(unescaped(fmt.Sprintf("%+v", v.Any())))
+		}
+	}
+	return a
+}
+
+// unescaped is visible.Text in the one form from which tint does not make an
+// escape character again (v1.2.1 handler.go:602).
+func unescaped(s string) string {
+	return strings.ReplaceAll(visible.Text(s), `\x1b`, `\u001b`)
 }
 
 // bridgeKlog sends what client-go logs through klog to our logger. klog is a

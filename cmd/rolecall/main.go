@@ -8,7 +8,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"github.com/rolecall/rolecall/visible"
 )
 
 func main() {
@@ -60,7 +63,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		code = e.code
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintf(stderr, "rolecall: %s\n", text)
+		complain(stderr, "rolecall", text)
 	}
 	return code
+}
+
+// complain prints an error or a warning for a person. Lines after the first are
+// indented: what others wrote must not look like another of ours.
+func complain(w io.Writer, kind, text string) {
+	fmt.Fprintf(w, "%s: %s\n", kind, strings.ReplaceAll(visible.Lines(text), "\n", "\n  "))
 }

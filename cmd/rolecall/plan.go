@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/imds"
 	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/visible"
 )
 
 type planFlags struct {
@@ -103,7 +104,7 @@ func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs 
 		return false, err
 	}
 	for _, w := range file.Warnings {
-		fmt.Fprintf(stderr, "warning: %s\n", w)
+		complain(stderr, "warning", w.String())
 	}
 	client, err := f.kube.client()
 	if err != nil {
@@ -131,7 +132,7 @@ func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs 
 		return false, err
 	}
 	if len(out.Failed) > 0 {
-		fmt.Fprintf(stderr, "warning: %v\n", failedSources(out.Failed))
+		complain(stderr, "warning", failedSources(out.Failed).Error())
 	}
 	return out.Plan.Writes() || out.Mended != "", nil
 }
@@ -191,6 +192,9 @@ func (f *planFlags) print(w io.Writer, out *agent.Outcome) error {
 	}
 	if err != nil {
 		return errors.Join(errors.New("encode the plan"), err)
+	}
+	if f.output == "json" {
+		body = visible.JSON(body)
 	}
 	_, err = fmt.Fprintf(w, "%s\n", body)
 	return err

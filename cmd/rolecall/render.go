@@ -13,6 +13,7 @@ import (
 
 	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/visible"
 )
 
 // palette is empty where colour is not wanted.
@@ -26,7 +27,8 @@ func newPalette(on bool) palette {
 }
 
 // renderPlan prints a plan for a person: a line of counts, each change with who
-// asks for it, what stands in the way, and the difference of the text.
+// asks for it, what stands in the way, and the difference of the text. What of
+// all that others wrote does not print is shown escaped.
 func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error {
 	c := newPalette(colour)
 	p := out.Plan
@@ -49,13 +51,13 @@ func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error
 	}
 	for _, x := range p.Conflicts {
 		fmt.Fprintf(&b, "%s! conflict  %s%s\n      a foreign entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)\n",
-			c.yellow, x.Foreign.ARN, c.reset, x.Foreign.Username, groups(x.Foreign.Groups), x.Ours.Username, groups(x.Ours.Groups), strings.Join(x.Sources, ", "))
+			c.yellow, visible.Text(x.Foreign.ARN), c.reset, visible.Text(x.Foreign.Username), groups(x.Foreign.Groups), visible.Text(x.Ours.Username), groups(x.Ours.Groups), visible.Text(strings.Join(x.Sources, ", ")))
 	}
 	for i := range p.Held {
 		renderHold(&b, &p.Held[i], c)
 	}
 	for _, e := range p.Refused {
-		fmt.Fprintf(&b, "%s! no room   %s%s\n", c.yellow, e.ARN, c.reset)
+		fmt.Fprintf(&b, "%s! no room   %s%s\n", c.yellow, visible.Text(e.ARN), c.reset)
 	}
 	if p.Writes() || out.Mended != "" {
 		b.WriteByte('\n')
@@ -78,8 +80,8 @@ func sign(op awsauth.Op) string {
 func renderChange(b *bytes.Buffer, ch *awsauth.Change, c palette) {
 	s := sign(ch.Op)
 	tint := map[string]string{"+": c.green, "~": c.yellow, "-": c.red}[s]
-	fmt.Fprintf(b, "%s%s %-8s %s%s\n", tint, s, ch.Entry.Kind, ch.Entry.ARN, c.reset)
-	line := func(what, text string) { fmt.Fprintf(b, "      %-9s %s\n", what, text) }
+	fmt.Fprintf(b, "%s%s %-8s %s%s\n", tint, s, ch.Entry.Kind, visible.Text(ch.Entry.ARN), c.reset)
+	line := func(what, text string) { fmt.Fprintf(b, "      %-9s %s\n", what, visible.Text(text)) }
 	if ch.Entry.Kind != awsauth.Account {
 		username, list := ch.Entry.Username, groups(ch.Entry.Groups)
 		if ch.Before != nil && ch.Before.Username != username {
@@ -115,7 +117,7 @@ func groups(list []string) string {
 	if len(list) == 0 {
 		return "no groups"
 	}
-	return strings.Join(list, ", ")
+	return visible.Text(strings.Join(list, ", "))
 }
 
 // renderDiff prints the difference of the keys' texts as a unified diff.
@@ -125,7 +127,7 @@ func renderDiff(b *bytes.Buffer, before, after map[string]string, name string, c
 			continue
 		}
 		diff := udiff.Unified(name+" "+k+" (live)", name+" "+k+" (planned)", before[k], after[k])
-		for line := range strings.Lines(diff) {
+		for line := range strings.Lines(visible.Lines(diff)) {
 			tint := ""
 			switch {
 			case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"), strings.HasPrefix(line, "@@"):

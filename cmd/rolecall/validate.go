@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/visible"
 )
 
 func newValidate() *cobra.Command {
@@ -24,7 +25,7 @@ instead. The exit status is 0 if the agent would take the config, else 1.`,
 			file, err := config.Load(args[0])
 			if problems := (*config.Error)(nil); errors.As(err, &problems) {
 				for _, p := range problems.Problems {
-					fmt.Fprintln(cmd.ErrOrStderr(), p)
+					fmt.Fprintln(cmd.ErrOrStderr(), visible.Text(p.String()))
 				}
 				return &exitCode{code: exitError}
 			}
@@ -32,12 +33,12 @@ instead. The exit status is 0 if the agent would take the config, else 1.`,
 				return err
 			}
 			for _, w := range file.Warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+				complain(cmd.ErrOrStderr(), "warning", w.String())
 			}
 			if !quiet {
 				c := &file.Config
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d roles, %d IAM groups, %d users, %d accounts\n",
-					args[0], len(c.Roles), len(c.IAMGroups), len(c.Users), len(c.Accounts))
+					visible.Text(args[0]), len(c.Roles), len(c.IAMGroups), len(c.Users), len(c.Accounts))
 			}
 			return nil
 		},

@@ -40,8 +40,8 @@ var (
 // rooms are the folders of the product. cmd is the only one that knows all the
 // others, and nobody knows cmd.
 var rooms = map[string]room{
-	"cmd":      {ours: []string{"agent", "awsauth", "config", "election", "history", "iam", "imds", "roster"}},
-	"agent":    {ours: []string{"awsauth", "history", "roster"}, never: aws, direct: yamls},
+	"cmd":      {ours: []string{"agent", "awsauth", "config", "election", "history", "iam", "imds", "roster", "visible"}},
+	"agent":    {ours: []string{"awsauth", "history", "roster", "visible"}, never: aws, direct: yamls},
 	"awsauth":  {never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
 	"config":   {ours: []string{"awsauth"}, never: slices.Concat(aws, clients)},
 	"election": {never: aws},
@@ -49,6 +49,7 @@ var rooms = map[string]room{
 	"iam":      {never: kubernetes},
 	"imds":     {never: kubernetes},
 	"roster":   {never: aws},
+	"visible":  {never: slices.Concat(aws, []string{"k8s.io"})},
 }
 
 // A pkg is what "go list -json" tells of a package.

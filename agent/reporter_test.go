@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/roster"
+)
+
+// desk takes a reporter's questions and reports.
+type desk struct {
+	mu      sync.Mutex
+	node    Node
+	errs    []error // of the next reports
+	asked   int
+	reports []string // role and how long after the start
+	begin   time.Time
+}
+
+func (d *desk) identify(context.Context) (Node, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked++
+	return d.node, nil
+}
+
+func (d *desk) report(_ context.Context, role, _ string, now time.Time) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.errs) > 0 {
+		err := d.errs[0]
+		d.errs = d.errs[1:]
+		return false, err
+	}
+	d.reports = append(d.reports, role+" "+now.Sub(d.begin).Round(time.Minute).String())
+	return true, nil
+}
+
+func (d *desk) set(role string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.node.RoleARN = role
+}
+
+// run runs a reporter in a bubble of testing/synctest.
+func (d *desk) run(t *testing.T, during func(r *Reporter)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		d.begin = time.Now()
+		r := &Reporter{Identify: d.identify, Report: d.report, NodeName: "n", Logger: slog.New(slog.DiscardHandler)}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		synctest.Wait()
+		during(r)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A node that stays what it is reports about hourly, however often IMDS is asked.
+func TestReportsHourly(t *testing.T) {
+	d := &desk{node: Node{RoleARN: "old"}}
+	d.run(t, func(*Reporter) { time.Sleep(24 * time.Hour) })
+	if n := len(d.reports); n < 25 || n > 31 {
+		t.Errorf("%d reports in a day, want one in 48 to 58 minutes: %v", n, d.reports)
+	}
+	if d.asked < 24*60*8/10 {
+		t.Errorf("IMDS was asked %d times in a day", d.asked)
+	}
+}
+
+// An exchanged instance profile is reported within about a minute.
+func TestAnotherRoleIsReportedAtOnce(t *testing.T) {
+	d := &desk{node: Node{RoleARN: "old"}}
+	d.run(t, func(r *Reporter) {
+		time.Sleep(10 * time.Minute)
+		d.set("new")
+		time.Sleep(2 * time.Minute)
+		if self, ok := r.Self(); !ok || self.RoleARN != "new" {
+			t.Errorf("it takes itself for %+v", self)
+		}
+	})
+	slices.Sort(d.reports)
+	if len(d.reports) != 2 || !slices.Contains([]string{"new 10m0s", "new 11m0s"}, d.reports[0]) || d.reports[1] != "old 0s" {
+		t.Errorf("reports %q, want the old role at the start and the new one after 10 or 11 minutes", d.reports)
+	}
+}
+
+// A report that fails is tried again soon, and IMDS asked each time.
+func TestReportIsTriedAgain(t *testing.T) {
+	gone := errors.New("gone")
+	d := &desk{node: Node{RoleARN: "old"}, errs: []error{gone, gone, gone}}
+	d.run(t, func(*Reporter) { time.Sleep(30 * time.Second) })
+	if diff := cmp.Diff([]string{"old 0s"}, d.reports); diff != "" || d.asked != 4 {
+		t.Errorf("asked %d times, reports (-want +got):\n%s", d.asked, diff)
+	}
+	if liveFor < 2*roster.StaleAfter {
+		t.Error("a role whose one report was late would not be live")
+	}
+}
