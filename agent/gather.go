@@ -417,6 +417,9 @@ func (g *gatherer) nodeRoles(spec *Spec, doc *awsauth.Document, ledger *awsauth.
 		if reports.err != nil {
 			return nil, nil, reports.err
 		}
+		if reports.Surplus > 0 {
+			g.refuse("of the roster", fmt.Errorf("%d reports more than the %d that are believed, the oldest ones: delete the Leases of roles that nobody uses", reports.Surplus, len(reports.Reports)))
+		}
 		for _, name := range reports.Invalid {
 			g.refuse(name, errNoReport)
 		}

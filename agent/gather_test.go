@@ -144,6 +144,29 @@ func TestReportsAreBelievedOfAllowedAccountsOnly(t *testing.T) {
 	wantAsked(t, got, map[string][]string{"file": {}, "karpenter": {}, "extra": {}, "node": {"role/other"}})
 }
 
+// A role that was missed once and reported again is counted anew when it is
+// missed again: else a lease that is deleted twice, a month apart, would take a
+// role from nodes that live.
+func TestReportEndsAnAbsence(t *testing.T) {
+	w := newWorld()
+	ledger := &awsauth.Ledger{Owned: []awsauth.Owned{
+		{Entry: nodeEntry("arn:aws:iam::111122223333:role/a"), Claims: []awsauth.Claim{{Source: sourceNode}}},
+	}}
+	spec := &Spec{Nodes: Nodes{Report: true, KeepUnused: 24 * time.Hour}}
+	g := w.gatherer()
+	for i, reports := range [][]roster.Report{nil, {report("a", 0)}, nil} {
+		w.now = start.Add(time.Duration(i) * 23 * time.Hour)
+		for j := range reports {
+			reports[j].Renewed = w.now
+		}
+		w.reports.Reports = reports
+		got, _ := asked(t, g, spec, nil, ledger)
+		if diff := cmp.Diff([]string{"role/a"}, got["node"]); diff != "" {
+			t.Errorf("step %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
 func TestNodeRolesStayAfterTheirLastReport(t *testing.T) {
 	w := newWorld()
 	w.reports.Reports = []roster.Report{report("live", liveFor-time.Second), report("old", 30*24*time.Hour)}

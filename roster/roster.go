@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,6 +33,11 @@ const (
 	// StaleAfter is the age from which on a report is written again.
 	StaleAfter = time.Hour
 
+	// MaxReports is how many reports are believed. It is IAM's own limit to the
+	// roles of an account, as long as nobody has it raised, and fills a quarter
+	// of aws-auth: who floods the roster leaves room for what else is mapped.
+	MaxReports = 1000
+
 	namePrefix = "node-role-"
 	pageSize   = 100  // a Lease can be made as large as 256 KiB
 	maxARN     = 2048 // bytes, more than any that IAM gives
@@ -49,7 +55,7 @@ func LeaseName(roleARN string) string {
 type Report struct {
 	RoleARN string    // as the node that made the Lease wrote it
 	Node    string    // that reported last
-	Renewed time.Time // when it did, by its own clock
+	Renewed time.Time // when it did, by its own clock, which may be wrong or lie
 }
 
 // A Roster is the Leases of one namespace. Its methods are safe for concurrent
@@ -60,7 +66,7 @@ type Roster struct {
 
 // New returns the roster that is kept in the namespace of leases. It needs the
 // verbs get, create and update to report, and list to read all.
-func New(leases coordinationv1client.LeaseInterface) *Roster { return &Roster{leases: leases} }
+func New(leases coordinationv1client.LeaseInterface) *Roster { return &Roster{leases} }
 
 // Report makes sure that there is a report of roleARN that is younger than
 // StaleAfter by now, this node's clock, and says whether it had to write one.
@@ -68,8 +74,9 @@ func New(leases coordinationv1client.LeaseInterface) *Roster { return &Roster{le
 // writes and the other has nothing more to do.
 //
 // After an error Report can simply be called again. A Lease of that name that
-// stands for another role is an error that time does not heal: somebody made it
-// by hand, or two ARNs share a hash (64 bits), and the text says so.
+// says another role is put right: it would keep this one from being reported. If
+// two ARNs ever share a hash (64 bits), their nodes take turns, and the leader
+// keeps both.
 func (r *Roster) Report(ctx context.Context, roleARN, node string, now time.Time) (wrote bool, err error) {
 	if roleARN == "" || node == "" {
 		return false, errors.New("report to the roster: the role ARN or the node is empty")
@@ -84,13 +91,13 @@ func (r *Roster) Report(ctx context.Context, roleARN, node string, now time.Time
 		_, err = r.leases.Create(ctx, lease, metav1.CreateOptions{})
 	case err != nil:
 		return false, fmt.Errorf("read report %s: %w", name, err)
-	case !strings.EqualFold(lease.Annotations[RoleARNAnnotation], roleARN):
-		return false, fmt.Errorf("lease %s says role %q where %q belongs: delete the lease if nobody knows that role",
-			name, lease.Annotations[RoleARNAnnotation], roleARN)
-	case fresh(lease, now):
+	case fresh(lease, roleARN, now):
 		return false, nil
 	default:
 		lease = lease.DeepCopy()
+		if !strings.EqualFold(lease.Annotations[RoleARNAnnotation], roleARN) {
+			metav1.SetMetaDataAnnotation(&lease.ObjectMeta, RoleARNAnnotation, roleARN)
+		}
 		sign(lease, node, now)
 		_, err = r.leases.Update(ctx, lease, metav1.UpdateOptions{})
 	}
@@ -106,9 +113,10 @@ func (r *Roster) Report(ctx context.Context, roleARN, node string, now time.Time
 // fresh reports whether a Lease can stay as it is. One that claims to be from
 // long after now was written by a node whose clock is wrong, and one without
 // its label is not found by List.
-func fresh(lease *coordinationv1.Lease, now time.Time) bool {
+func fresh(lease *coordinationv1.Lease, roleARN string, now time.Time) bool {
 	age := now.Sub(ptr.Deref(lease.Spec.RenewTime, metav1.MicroTime{}).Time)
-	return age.Abs() < StaleAfter && lease.Labels[Label] == LabelValue
+	return age.Abs() < StaleAfter && lease.Labels[Label] == LabelValue &&
+		strings.EqualFold(lease.Annotations[RoleARNAnnotation], roleARN)
 }
 
 func sign(lease *coordinationv1.Lease, node string, now time.Time) {
@@ -119,10 +127,14 @@ func sign(lease *coordinationv1.Lease, node string, now time.Time) {
 
 // A ListResult is what the roster says.
 type ListResult struct {
-	Reports []Report // by role ARN, one for each
+	Reports []Report // by role ARN, one for each, MaxReports at most
 	// Invalid are the names of Leases that carry the label but do not stand for
 	// the role that they say, or for none: by name.
 	Invalid []string
+	// Surplus is how many reports there are beyond MaxReports. They are those
+	// whose Leases were made last, by the API server's clock, so that nobody can
+	// push an earlier one out.
+	Surplus int
 }
 
 // List reads all reports, however old. It returns all of them or an error.
@@ -142,41 +154,50 @@ func (r *Roster) List(ctx context.Context) (ListResult, error) {
 		return ListResult{}, fmt.Errorf("list reports: %w", err)
 	}
 	var list ListResult
+	var leases []*coordinationv1.Lease
 	err = meta.EachListItem(all, func(o runtime.Object) error {
 		lease, ok := o.(*coordinationv1.Lease)
 		if !ok {
 			return fmt.Errorf("list reports: got a %T", o)
 		}
-		arn := lease.Annotations[RoleARNAnnotation]
-		if arn == "" || LeaseName(arn) != lease.Name {
+		if arn := lease.Annotations[RoleARNAnnotation]; arn == "" || LeaseName(arn) != lease.Name {
 			list.Invalid = append(list.Invalid, lease.Name)
-			return nil
+		} else {
+			leases = append(leases, lease)
 		}
-		list.Reports = append(list.Reports, Report{
-			RoleARN: arn,
-			Node:    ptr.Deref(lease.Spec.HolderIdentity, ""),
-			Renewed: ptr.Deref(lease.Spec.RenewTime, metav1.MicroTime{}).Time,
-		})
 		return nil
 	})
 	if err != nil {
 		return ListResult{}, err
 	}
-	slices.SortFunc(list.Reports, func(a, b Report) int { return strings.Compare(a.RoleARN, b.RoleARN) })
 	slices.Sort(list.Invalid)
+	if list.Surplus = max(0, len(leases)-MaxReports); list.Surplus > 0 {
+		slices.SortFunc(leases, func(a, b *coordinationv1.Lease) int {
+			return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
+		})
+		leases = leases[:MaxReports]
+	}
+	for _, lease := range leases {
+		list.Reports = append(list.Reports, Report{
+			RoleARN: lease.Annotations[RoleARNAnnotation],
+			Node:    ptr.Deref(lease.Spec.HolderIdentity, ""),
+			Renewed: ptr.Deref(lease.Spec.RenewTime, metav1.MicroTime{}).Time,
+		})
+	}
+	slices.SortFunc(list.Reports, func(a, b Report) int { return strings.Compare(a.RoleARN, b.RoleARN) })
 	return list, nil
 }
 
-// slim drops from a Lease what is not read, and an ARN that can be none: what
-// others put there must not pile up while the pages are read.
+// slim drops from a Lease what is not read, and all of one that can be no
+// report: what others put there must not pile up while the pages are read.
 func slim(lease *coordinationv1.Lease) {
-	var annotations map[string]string
-	if arn := lease.Annotations[RoleARNAnnotation]; arn != "" && len(arn) <= maxARN {
-		annotations = map[string]string{RoleARNAnnotation: arn}
+	arn, holder := lease.Annotations[RoleARNAnnotation], lease.Spec.HolderIdentity
+	kept := metav1.ObjectMeta{Name: lease.Name, CreationTimestamp: lease.CreationTimestamp}
+	spec := coordinationv1.LeaseSpec{HolderIdentity: holder, RenewTime: lease.Spec.RenewTime}
+	if len(arn) <= maxARN && len(ptr.Deref(holder, "")) <= maxHolder {
+		kept.Annotations = map[string]string{RoleARNAnnotation: arn}
+	} else {
+		spec.HolderIdentity = nil
 	}
-	lease.ObjectMeta = metav1.ObjectMeta{Name: lease.Name, Annotations: annotations}
-	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: lease.Spec.HolderIdentity, RenewTime: lease.Spec.RenewTime}
-	if holder := lease.Spec.HolderIdentity; holder != nil && len(*holder) > maxHolder {
-		lease.Spec.HolderIdentity = nil
-	}
+	*lease = coordinationv1.Lease{ObjectMeta: kept, Spec: spec}
 }

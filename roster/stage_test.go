@@ -86,7 +86,8 @@ func TestAPIServer(t *testing.T) {
 	if _, err := leases.Create(context.Background(), other, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	list, err := New(leases).List(t.Context())
+	reader := New(leases)
+	list, err := reader.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
