@@ -24,8 +24,10 @@ func (r Record) Message() string {
 }
 
 // Log reads what the agent has logged in its present or last run.
-func (n *Node) Log() ([]Record, error) {
-	text, err := os.ReadFile(n.LogPath())
+func (n *Node) Log() ([]Record, error) { return readLog(n.LogPath()) }
+
+func readLog(path string) ([]Record, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +49,23 @@ func (n *Node) Logged(texts ...string) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	return holding(all, texts), nil
+}
+
+// LoggedEver is Logged of all the agent's runs so far.
+func (n *Node) LoggedEver(texts ...string) ([]Record, error) {
+	var found []Record
+	for _, path := range n.logPaths() {
+		all, err := readLog(path)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, holding(all, texts)...)
+	}
+	return found, nil
+}
+
+func holding(all []Record, texts []string) []Record {
 	var found []Record
 	for _, r := range all {
 		holds := true
@@ -57,7 +76,7 @@ func (n *Node) Logged(texts ...string) ([]Record, error) {
 			found = append(found, r)
 		}
 	}
-	return found, nil
+	return found
 }
 
 // Tail is the end of the log, for a person who looks for what went wrong.

@@ -69,7 +69,20 @@ func (n *Node) LogPath() string {
 	return n.logPath()
 }
 
-func (n *Node) logPath() string { return filepath.Join(n.dir, fmt.Sprintf("agent.%d.log", n.runs)) }
+func (n *Node) logPath() string { return n.logOf(n.runs) }
+
+func (n *Node) logOf(run int) string { return filepath.Join(n.dir, fmt.Sprintf("agent.%d.log", run)) }
+
+// logPaths are the files of all runs, the first one's first.
+func (n *Node) logPaths() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var paths []string
+	for run := 1; run <= n.runs; run++ {
+		paths = append(paths, n.logOf(run))
+	}
+	return paths
+}
 
 // Running reports whether the agent's process lives.
 func (n *Node) Running() bool {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package writers_test
+
+const raceEnabled = false
