@@ -315,7 +315,10 @@ func (c *checker) answers(before, found *state) {
 			if seen[arn] {
 				c.violated(Doubled, "%s", arn)
 			}
-			seen[arn], c.mapped[arn] = true, true
+			seen[arn] = true
+			if a.Ours { // a foreign entry says nothing of what sources ask for by now
+				c.mapped[arn] = true
+			}
 		}
 	}
 	for _, arn := range c.rules.Always {

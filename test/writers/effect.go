@@ -130,7 +130,7 @@ func (e Set) apply(s *state, by string) { s.pairs[pair{e.Where, e.Key}] = value{
 // Unset takes such a text away.
 type Unset struct{ Where, Key string }
 
-func (e Unset) apply(s *state, _ string) { delete(s.pairs, pair{e.Where, e.Key}) }
+func (e Unset) apply(s *state, _ string) { delete(s.pairs, pair(e)) }
 
 // Rebuild makes data anew of some keys alone; all others go.
 type Rebuild struct{ Keep []string }

@@ -77,8 +77,9 @@ var parsed sync.Map
 
 // read parses an atom that is no comment. An account has its id for its ARN.
 func (a Atom) read() (element, error) {
-	if known, ok := parsed.Load(a.Text); ok {
-		return known.(element), nil
+	known, _ := parsed.Load(a.Text)
+	if e, ok := known.(element); ok {
+		return e, nil
 	}
 	var e element
 	var fields []struct {
