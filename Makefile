@@ -64,6 +64,10 @@ test: control-plane ## Test everything, against a real kube-apiserver (RACE=1: r
 test-short: ## Test what needs no kube-apiserver
 	@$(call in_modules,$(GO) test -short $(testflags) ./...)
 
+.PHONY: faults
+faults: control-plane ## Break what the leader stands on, thoroughly (4 minutes)
+	@export $(stage) ROLECALL_FAULTS=1; $(GO) test $(testflags) ./test/faults
+
 .PHONY: race
 race: ## Test everything with the race detector
 	@$(MAKE) test RACE=1

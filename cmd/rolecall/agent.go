@@ -200,8 +200,11 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 	})
 	p.config = config.NewWatcher(f.config, config.Options{Logger: log, Registerer: registry})
 	// Renewals have a connection of their own: one that queues behind other
-	// requests is a lost lease.
-	leases, err := kubernetes.NewForConfig(tuned(rest))
+	// requests is a lost lease. Without a dialer of its own, client-go would have
+	// clients of the same configuration share one.
+	own := tuned(rest)
+	own.Dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	leases, err := kubernetes.NewForConfig(own)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}

@@ -34,6 +34,7 @@ type Proxy struct {
 // A Record is a request with what became of it.
 type Record struct {
 	Request
+	From  string    // address of the client's end of the connection
 	Begun time.Time // when it came
 	Ended time.Time // zero while it is under way
 	// Code is what the client was answered, 0 for nothing (yet).
@@ -115,7 +116,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	x := &exchange{proxy: p, r: r, w: &statusWriter{ResponseWriter: w}, record: &Record{Request: request, Begun: time.Now()}}
+	x := &exchange{proxy: p, r: r, w: &statusWriter{ResponseWriter: w}, record: &Record{Request: request, From: r.RemoteAddr, Begun: time.Now()}}
 	p.mu.Lock()
 	p.records = append(p.records, x.record)
 	p.mu.Unlock()

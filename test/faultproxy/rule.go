@@ -18,8 +18,12 @@ type Match struct {
 
 func (m *Match) matches(q Request) bool {
 	for _, f := range [][2]string{
-		{m.Client, q.Client}, {m.Verb, q.Verb}, {m.Resource, q.Resource}, {m.Subresource, q.Subresource},
-		{m.Namespace, q.Namespace}, {m.Name, q.Name},
+		{m.Client, q.Client},
+		{m.Verb, q.Verb},
+		{m.Resource, q.Resource},
+		{m.Subresource, q.Subresource},
+		{m.Namespace, q.Namespace},
+		{m.Name, q.Name},
 	} {
 		if f[0] != "" && f[0] != f[1] {
 			return false

@@ -1,0 +1,153 @@
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/test/fleet"
+)
+
+// Somebody made aws-auth immutable. It is left as it is, said, and tried again;
+// the ledger is not written for each try. When somebody replaces it, the work
+// goes on.
+func TestImmutable(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, opsOnly, quick...)
+	c.create(foreignText)
+	leader, _ := c.nodes()
+	c.settled("merged", with(node("workers"), ops)...)
+	frozen := c.edit(func(cm *corev1.ConfigMap) { cm.Immutable = ptr.To(true) })
+	ledger, err := c.Follow(t.Context(), c.Namespace, fleet.LedgerName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ledger.Stop)
+
+	c.swap(opsAndAna)
+	c.metric(leader, 2, "rolecall_writes_total", "object", "aws-auth", "result", "error")
+	c.logged(leader, "ERROR", "immutable")
+	if now := c.awsAuth(); now.ResourceVersion != frozen.ResourceVersion {
+		t.Errorf("it was written:\n%s", now.Data)
+	}
+	if n := len(ledger.Versions()); n > 1 {
+		t.Errorf("the ledger was written %d times for one change that can't be made", n)
+	}
+	c.alive()
+	c.judge(foreignText, "workers")
+
+	maps := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace)
+	if err := maps.Delete(t.Context(), "aws-auth", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	again := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "aws-auth"}, Data: frozen.Data}
+	if _, err := maps.Create(t.Context(), again, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) { // the leader was faster
+		c.edit(func(cm *corev1.ConfigMap) { cm.Data = frozen.Data })
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	c.settled("it can be written again", with(node("workers"), ops, ana)...)
+}
+
+// aws-auth is missing, there without data, and with empty texts.
+func TestMissingAndEmpty(t *testing.T) {
+	t.Parallel()
+	for name, data := range map[string]map[string]string{
+		"missing": nil, "no data": {}, "empty texts": {"mapRoles": "", "mapUsers": "\n", "mapAccounts": "[]\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, withAccount, quick...)
+			if data != nil {
+				c.create(data)
+			}
+			c.start(c.add("node-a", "workers"))
+			c.settled("merged", node("workers"), ops, fleet.Mapping{ARN: "555566667777"})
+			c.swap(opsOnly)
+			c.settled("and changed", node("workers"), ops)
+			c.judge(nil, "workers")
+		})
+	}
+}
+
+// Another tool empties aws-auth. What is ours comes back at once; what it threw
+// away of others' is not ours to bring back.
+func TestEmptied(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, withAccount, quick...)
+	c.create(foreignText)
+	c.nodes()
+	want := []fleet.Mapping{node("workers"), ops, {ARN: "555566667777"}}
+	c.settled("merged", with(want...)...)
+	for name, empty := range map[string]func(*corev1.ConfigMap){
+		"no data":     func(cm *corev1.ConfigMap) { cm.Data = nil },
+		"empty texts": func(cm *corev1.ConfigMap) { cm.Data = map[string]string{"mapRoles": "", "mapUsers": "[]"} },
+		"empty roles": func(cm *corev1.ConfigMap) { cm.Data["mapRoles"] = "" },
+	} {
+		c.edit(empty)
+		c.settled("back after "+name, want...)
+	}
+	c.alive()
+}
+
+// aws-auth is full but for the last percents: a new user is refused and said,
+// removals and the roles of live nodes are done still. Then it is full to the
+// last bytes: not even a node's role finds room, and a removal makes it.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, opsAndAna, quick...)
+	c.create(foreignText)
+	leader, _ := c.nodes()
+	c.settled("merged", with(node("workers"), ops, ana)...)
+	fill := func(to int) {
+		t.Helper()
+		c.edit(func(cm *corev1.ConfigMap) {
+			delete(cm.Data, "others")
+			size := 0
+			for _, v := range cm.Data { // the API server does not count keys
+				size += len(v)
+			}
+			cm.Data["others"] = strings.Repeat("x", to-size)
+		})
+	}
+	const percent = awsauth.Limit / 100
+	fill(96 * percent)
+
+	c.swap(head + `users:
+  - {arn: "arn:aws:iam::111122223333:user/ops", username: ops, groups: [viewers]}
+  - {arn: "arn:aws:iam::111122223333:user/ben", username: ben, groups: [developers]}
+`)
+	c.settled("a removal is done, an addition is not", with(node("workers"), ops)...)
+	c.metric(leader, 1, "rolecall_entries_refused")
+	c.recorded("NoRoom")
+	c.start(c.add("node-c", "ingress"))
+	c.settled("a live node's role is mapped", with(node("workers"), node("ingress"), ops)...)
+
+	fill(awsauth.Limit - 100) // a node's entry takes more, and the user's that will go as much
+	c.start(c.add("node-d", "gpu"))
+	c.eventually("the role of a new node finds no room either", func(ctx context.Context) error {
+		metrics, err := leader.Metrics(ctx)
+		if err != nil {
+			return err
+		}
+		if v, _ := metrics.Value("rolecall_entries_refused"); v != 2 {
+			return fmt.Errorf("%v are refused", v)
+		}
+		return nil
+	})
+	if err := differs(c.awsAuth(), with(node("workers"), node("ingress"), ops)); err != nil {
+		t.Error(err)
+	}
+	// The space of what is removed is enough.
+	c.swap(head)
+	c.settled("a removal makes room", with(node("workers"), node("ingress"), node("gpu"))...)
+	c.alive()
+	c.judge(foreignText, "workers", "ingress", "gpu")
+}

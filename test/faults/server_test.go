@@ -1,0 +1,130 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rolecall/rolecall/test/faultproxy"
+	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/stage"
+)
+
+// A renewal that queues behind other requests is a lost lease.
+func TestRenewalsHaveAConnectionOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, opsOnly, quick...)
+	c.start(c.add("node-a", "workers"))
+	c.settled("merged", node("workers"), ops)
+	renewals, others := map[string]bool{}, map[string]bool{}
+	for _, r := range c.proxy.Records() {
+		if r.Resource == "leases" && r.Name == fleet.LeaseName {
+			renewals[r.From] = true
+		} else {
+			others[r.From] = true
+		}
+	}
+	for from := range renewals {
+		if others[from] {
+			t.Errorf("the Lease and other things went over one connection, from %s", from)
+		}
+	}
+}
+
+// ownControlPlane is one that a test may stop.
+func ownControlPlane(t *testing.T) *stage.ControlPlane {
+	t.Helper()
+	stage.ForTest(t) // skips where there is none to run
+	cp, err := stage.Start(t.Context(), stage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return cp
+}
+
+// The API server hangs for 30 s in the middle of a change, with the durations
+// that agents have by default. The leader stops to lead in time, nobody ends,
+// and all goes on by itself.
+func TestAPIServerHangs(t *testing.T) {
+	t.Parallel()
+	long(t)
+	cp := ownControlPlane(t)
+	c := newClusterIn(t, cp, fleet.DefaultNamespace, opsOnly)
+	c.create(foreignText)
+	leader, _ := c.nodes()
+	c.settled("merged", with(node("workers"), ops)...)
+
+	hold := c.proxy.HoldAfter(faultproxy.Match{Client: leader.Name, Verb: "update", Name: fleet.LedgerName, Times: 1})
+	c.swap(opsAndAna)
+	held := c.next(hold)
+	if err := cp.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	held.Release() // aws-auth is next, and hangs
+	c.stoodBy(leader)
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("the leader took %s to stop", took)
+	}
+	c.alive()
+	c.eventually("30 s are over", func(context.Context) error {
+		if time.Since(begin) < 30*time.Second {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if err := cp.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	c.settled("all goes on", with(node("workers"), ops, ana)...)
+	c.leader()
+	c.alive()
+	c.judge(foreignText, "workers")
+}
+
+// The API server is restarted between two writes of a change.
+func TestAPIServerRestarts(t *testing.T) {
+	t.Parallel()
+	long(t)
+	cp := ownControlPlane(t)
+	c := newClusterIn(t, cp, fleet.DefaultNamespace, opsOnly, quick...)
+	c.create(foreignText)
+	leader, _ := c.nodes()
+	c.settled("merged", with(node("workers"), ops)...)
+	for _, test := range []struct {
+		after  string // the write after which
+		config string
+		want   []fleet.Mapping
+	}{
+		{fleet.LedgerName, opsAndAna, with(node("workers"), ops, ana)},
+		{"aws-auth", opsEdits, with(node("workers"), editing)},
+	} {
+		leader = c.leader()
+		hold := c.proxy.HoldAfter(faultproxy.Match{Client: leader.Name, Verb: "update", Name: test.after, Times: 1})
+		c.swap(test.config)
+		held := c.next(hold)
+		if err := cp.StopAPIServer(); err != nil {
+			t.Fatal(err)
+		}
+		held.Release()
+		if err := cp.StartAPIServer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.settled("restarted after the write of "+test.after, test.want...)
+		c.leader()
+		c.alive()
+	}
+	// The history ends with the API server that it watched: the end must do.
+	for key, text := range foreignText {
+		if got := c.awsAuth().Data[key]; !strings.Contains(got, text) {
+			t.Errorf("%s lacks others' text:\n%s", key, got)
+		}
+	}
+}
