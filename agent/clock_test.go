@@ -148,7 +148,7 @@ func TestBusyIsMonotonic(t *testing.T) {
 	passes := 0
 	client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 		passes++
-		if since := l.busySince.Load(); since == nil || l.Busy() < 0 || *since == since.Round(0) { // Round strips the monotonic reading
+		if since := l.busySince.Load(); since == nil || l.busy() < 0 || *since == since.Round(0) { // Round strips the monotonic reading
 			t.Errorf("the start of a pass is kept by the wall clock: %v", since)
 		}
 		return false, nil, nil
@@ -156,7 +156,7 @@ func TestBusyIsMonotonic(t *testing.T) {
 	if err := l.onePass(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if passes == 0 || l.Busy() != 0 {
-		t.Errorf("%d requests; busy for %s afterwards", passes, l.Busy())
+	if passes == 0 || l.busy() != 0 {
+		t.Errorf("%d requests; busy for %s afterwards", passes, l.busy())
 	}
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
@@ -66,7 +67,7 @@ type Options struct {
 }
 
 // A Leader does the leader's work. Its methods must not run at the same time,
-// but for [Leader.Apply] and [Leader.Busy].
+// but for [Leader.Apply] and [Leader.Alive].
 type Leader struct {
 	opts    Options
 	log     *slog.Logger
@@ -80,7 +81,7 @@ type Leader struct {
 	wake        chan struct{} // holds one token: a pass is due
 	respec      chan struct{} // holds one token: the spec changed
 	lastWritten atomic.Pointer[string]
-	busySince   atomic.Pointer[time.Time] // a running pass's start, or nil
+	busySince   atomic.Pointer[time.Time] // start of a running pass's present try, or nil
 	specChanged atomic.Pointer[time.Time] // when the spec became another one
 
 	// Of the term:
@@ -139,8 +140,22 @@ func (l *Leader) Apply(spec *Spec) {
 	notify(l.wake)
 }
 
-// Busy is for how long the pass that runs now has been running, 0 if none does.
-func (l *Leader) Busy() time.Duration {
+// stuckAfter is longer than a try of a pass can take: it makes fewer than ten
+// requests, and each is cut off after callTimeout.
+const stuckAfter = 10 * callTimeout
+
+// Alive is bad where the work is stuck, however well the Lease is renewed; not
+// where requests fail, nor where this agent does not lead.
+func (l *Leader) Alive() (Health, string) {
+	if busy := l.busy(); busy > stuckAfter {
+		return Bad, fmt.Sprintf("the work has been stuck for %s: every request of it ends after %s", busy.Round(time.Second), callTimeout)
+	}
+	return Good, ""
+}
+
+// busy is for how long the present try of a pass has been running, 0 if no pass
+// runs.
+func (l *Leader) busy() time.Duration {
 	since := l.busySince.Load()
 	if since == nil {
 		return 0

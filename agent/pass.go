@@ -59,6 +59,8 @@ func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, e
 			return out, err
 		}
 		l.log.Debug("somebody else wrote first", "try", try, "err", err)
+		now := l.now()
+		l.busySince.Store(&now)
 	}
 }
 

@@ -340,16 +340,10 @@ func (p *process) once(ctx context.Context) error {
 
 // alive is bad where the work is stuck, not where this agent does not lead.
 func (p *process) alive() []agent.Check {
-	const stuck = 5 * time.Minute // a pass is made of requests of at most 15 s each
-	return []agent.Check{{Name: "work", Look: func() (agent.Health, string) {
-		if p.leader == nil {
-			return agent.Good, ""
-		}
-		if busy := p.leader.Busy(); busy > stuck {
-			return agent.Bad, fmt.Sprintf("a pass has been running for %s", busy.Round(time.Second))
-		}
-		return agent.Good, ""
-	}}}
+	if p.leader == nil {
+		return nil
+	}
+	return []agent.Check{{Name: "work", Look: p.leader.Alive}}
 }
 
 func (p *process) ready() []agent.Check {
