@@ -19,15 +19,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/history"
 	"github.com/rolecall/rolecall/roster"
-	"github.com/rolecall/rolecall/visible"
 )
 
 // LedgerName is the ConfigMap in the agent's namespace that holds the ledger.
@@ -191,10 +188,7 @@ func (l *Leader) Lead(ctx context.Context) error {
 	l.newTerm()
 	l.began = l.now()
 	defer l.metrics.clear()
-	events := record.NewBroadcaster(record.WithContext(ctx))
-	defer events.Shutdown()
-	events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: l.opts.Client.CoreV1().Events(l.opts.AWSAuthNamespace)})
-	l.recorder = events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "rolecall", Host: l.opts.NodeName})
+	defer l.startEvents(ctx)()
 
 	notify(l.wake)
 	notify(l.respec)
@@ -381,21 +375,6 @@ func (l *Leader) watch(ctx context.Context, kind runtime.Object, lw *cache.ListW
 	})
 	informer.RunWithContext(ctx)
 	return nil
-}
-
-// maxNote is the longest note of an Event, in bytes; the API server takes 1024.
-const maxNote = 960
-
-// event records an Event on aws-auth; outside a term there is no recorder.
-func (l *Leader) event(on *corev1.ConfigMap, kind, reason, note string) {
-	if l.recorder == nil {
-		return
-	}
-	if on.Namespace == "" {
-		on = on.DeepCopy()
-		on.Namespace = l.opts.AWSAuthNamespace
-	}
-	l.recorder.Event(on, kind, reason, visible.Cut(visible.Text(note), maxNote))
 }
 
 // keepMetadata drops the bodies of watched Leases.

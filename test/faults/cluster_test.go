@@ -25,7 +25,7 @@ const patience = time.Minute
 
 // quick are flags with which a crash is over sooner than with the defaults.
 // The work has a second to stop in when the Lease is lost.
-var quick = []string{"--lease-duration=4s", "--renew-deadline=3s", "--retry-period=300ms"}
+var quick = []string{"--lease-duration=4s", "--renew-deadline=3s", "--retry-period=300ms", "--settle-time=0"}
 
 // A cluster is a test's own fleet, with a proxy before its API server.
 type cluster struct {

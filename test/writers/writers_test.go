@@ -47,7 +47,7 @@ const (
 
 const patience = 4 * time.Minute
 
-var quick = []string{"--lease-duration=4s", "--renew-deadline=3s", "--retry-period=500ms"}
+var quick = []string{"--lease-duration=4s", "--renew-deadline=3s", "--retry-period=500ms", "--settle-time=0"}
 
 // mostNodes is how many nodes there are in the end.
 const mostNodes = 5
