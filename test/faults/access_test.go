@@ -99,7 +99,7 @@ func TestTokenExpired(t *testing.T) {
 	c.alive()
 
 	c.mortal(old)
-	next.Kill() // nobody but the old one is left
+	next.Kill()                                                                      // nobody but the old one is left
 	c.within(2*patience, "the old leader is back", func(ctx context.Context) error { // client-go reads the file once a minute
 		_, err := c.Leader(ctx)
 		return err

@@ -33,7 +33,6 @@ type cluster struct {
 	t     testing.TB
 	proxy *faultproxy.Proxy
 	seen  *fleet.History // of aws-auth
-	live  []string       // roles of live nodes, which every version since their first must map
 }
 
 func newCluster(t testing.TB, config string, flags ...string) *cluster {
@@ -76,7 +75,7 @@ func newClusterIn(t testing.TB, cp *stage.ControlPlane, namespace, config string
 
 func files(config string) map[string]string { return map[string]string{"config.yaml": config} }
 
-// end stops the agents, and judges what aws-auth said at every version.
+// end stops the agents and looks for what no agent may ever log.
 func (c *cluster) end() {
 	if err := c.Close(); err != nil {
 		c.t.Error(err)
@@ -257,9 +256,9 @@ func differs(cm *corev1.ConfigMap, want []fleet.Mapping) error {
 	return nil
 }
 
-// judge looks at every version of aws-auth up to the present one, since the
-// first that mapped the role workers: others' text is there, byte for byte, no
-// ARN is there twice, and the roles of live nodes are mapped.
+// judge looks at every version of aws-auth up to the present one: others' text
+// is there, byte for byte, no ARN is there twice, and the role of a live node
+// that was mapped once is mapped ever after.
 func (c *cluster) judge(foreign map[string]string, live ...string) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
@@ -292,11 +291,11 @@ func judge(v fleet.Version, foreign map[string]string, live []string, mapped map
 	}
 	seen := map[string]bool{}
 	for _, e := range entries {
-		if arn := strings.ToLower(e.ARN); seen[arn] {
+		arn := strings.ToLower(e.ARN)
+		if seen[arn] {
 			return fmt.Errorf("%s stands there twice", e.ARN)
-		} else {
-			seen[arn] = true
 		}
+		seen[arn] = true
 	}
 	for _, role := range live {
 		arn := strings.ToLower(account + "role/" + role)

@@ -96,7 +96,7 @@ func TestAPIServerRestarts(t *testing.T) {
 	cp := ownControlPlane(t)
 	c := newClusterIn(t, cp, fleet.DefaultNamespace, opsOnly, quick...)
 	c.create(foreignText)
-	leader, _ := c.nodes()
+	c.nodes()
 	c.settled("merged", with(node("workers"), ops)...)
 	for _, test := range []struct {
 		after  string // the write after which
@@ -106,7 +106,7 @@ func TestAPIServerRestarts(t *testing.T) {
 		{fleet.LedgerName, opsAndAna, with(node("workers"), ops, ana)},
 		{"aws-auth", opsEdits, with(node("workers"), editing)},
 	} {
-		leader = c.leader()
+		leader := c.leader()
 		hold := c.proxy.HoldAfter(faultproxy.Match{Client: leader.Name, Verb: "update", Name: test.after, Times: 1})
 		c.swap(test.config)
 		held := c.next(hold)
