@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	yamlv2 "go.yaml.in/yaml/v2"
+	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 )
 
@@ -75,6 +76,9 @@ func readMappings(kind Kind, text string) ([]mapping, error) {
 	if isBlank(text) {
 		return nil, nil
 	}
+	if expands(text) {
+		return nil, &ParseError{Key: kind.Key(), Reason: fmt.Sprintf("its aliases repeat more than %d MiB", maxExpanded>>20)}
+	}
 	body, err := yaml.YAMLToJSON([]byte(text))
 	if err != nil {
 		return nil, parseError(kind, err)
@@ -110,6 +114,48 @@ func readMappings(kind Kind, text string) ([]mapping, error) {
 	return out, nil
 }
 
+// maxExpanded is the most bytes that a key's texts may come to with its aliases
+// written out: many times what aws-auth holds. The authenticator knows no bound
+// but its memory's.
+const maxExpanded = 16 << 20
+
+// expands reports whether the aliases of a text would make far more of it than
+// it is. The parser bounds how many values they repeat, but not how long those
+// are: as JSON, where each has its own copy, 1 MiB can be 50 GiB. It is told
+// from the node tree, where an alias is a pointer. A text that v3 can't read
+// and v2 can would get by.
+func expands(text string) bool {
+	if !strings.Contains(text, "*") || !strings.Contains(text, "&") {
+		return false
+	}
+	var root yamlv3.Node
+	if err := yamlv3.Unmarshal([]byte(text), &root); err != nil {
+		return false // the parser's own error says more
+	}
+	sizes := map[*yamlv3.Node]int{} // of what an anchor names
+	var size func(n *yamlv3.Node) int
+	size = func(n *yamlv3.Node) int {
+		if n.Kind == yamlv3.AliasNode {
+			n = n.Alias
+		}
+		if known, ok := sizes[n]; ok {
+			return known
+		}
+		if n.Anchor != "" {
+			sizes[n] = 0 // one that stands in itself is the parser's to refuse
+		}
+		sum := 1 + len(n.Value)
+		for _, c := range n.Content {
+			sum = min(sum+size(c), maxExpanded+1) // no chain of anchors can overflow it
+		}
+		if n.Anchor != "" {
+			sizes[n] = sum
+		}
+		return sum
+	}
+	return size(&root) > maxExpanded
+}
+
 // readAccounts reads the text of mapAccounts. Of a list the authenticator
 // keeps what it can read (configmap.go:174).
 func readAccounts(text string) ([]mapping, error) {
@@ -141,8 +187,15 @@ func (a *accountElement) UnmarshalYAML(unmarshal func(any) error) error {
 		a.dropped = "it is no account id"
 		return nil
 	}
+	if len(a.id) > maxAccount {
+		a.dropped = "it is no account id"
+	}
 	return err
 }
+
+// maxAccount is the longest text in mapAccounts, in bytes, that is dealt with.
+// An alias makes many of one that is long, and no identity is of any of them.
+const maxAccount = 4096
 
 var yamlLine = regexp.MustCompile(`^(?:error converting YAML to JSON: )?yaml: (?:line (\d+): )?([a-z][^\n]*)$`)
 

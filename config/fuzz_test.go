@@ -37,6 +37,14 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add("a: &a [*a]\n? {{x}}\n", "- *a\n")
 	f.Add("\xef\xbb\xbf%YAML 1.1\n---\n", "\x85'")
+	for _, text := range []string{
+		"\xff\xfea\x00", "\xfe\xff\x00a", "a: \xff", "a: b\x00", "a: \"\x1b[2J\u202e\u2028\"", "a: \u009b",
+		strings.Repeat("[", 200), strings.Repeat("a: {", 100), strings.Repeat("- ", 200), strings.Repeat("? ", 100),
+		"&a [x, x]", "- &a [x, x]\n- &b [*a, *a]\n- [*b, *b]\n", "a: &a {b: *a}", "<<: [{a: b}]", "a: !!binary aGk=\n", "a: !!python/object:x {}\n",
+	} {
+		f.Add(text, text)
+		f.Add(head+text, text)
+	}
 	f.Fuzz(func(t *testing.T, main, mapped string) {
 		files := map[string]string{mainKey: main, mapRoles: mapped, mapUsers: mapped, mapAccounts: mapped}
 		var snap snapshot
