@@ -24,6 +24,9 @@ TESTFLAGS ?= -timeout=20m
 testflags = $(if $(RACE),-race) $(TESTFLAGS)
 FUZZTIME ?= 30s
 
+# How long "make soak" takes; ROLECALL_SEED repeats another run's order of faults.
+SOAK ?= 2m
+
 # The modules that are tested, vetted and linted; test/controlplane only wraps
 # the commands of Kubernetes and is built.
 modules = . test/judge
@@ -71,6 +74,10 @@ faults: control-plane ## Break what the leader stands on, thoroughly (4 minutes)
 .PHONY: race
 race: ## Test everything with the race detector
 	@$(MAKE) test RACE=1
+
+.PHONY: soak
+soak: control-plane ## Run agents under random faults for SOAK (2m), watching for leaks and races
+	@export $(stage) ROLECALL_SOAK="$(SOAK)"; $(GO) test -v -count=1 -timeout=0 -run='^TestSoak$$' ./test/soak
 
 .PHONY: fuzz
 fuzz: ## Fuzz each fuzz test for FUZZTIME (30s)

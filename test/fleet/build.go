@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // program is the package of the binary under test.
@@ -25,7 +27,23 @@ func Build(ctx context.Context, dir string, flags ...string) (string, error) {
 	if _, err := goTool(ctx, append(args, program)...); err != nil {
 		return "", fmt.Errorf("build rolecall: %w", err)
 	}
-	return path, nil
+	return path, lookAtSources(ctx)
+}
+
+// lookAtSources lets go test know that a result depends on the binary's sources:
+// it takes a result from its cache unless a file or folder has changed that the
+// test has opened, and what the go command opens does not count.
+func lookAtSources(ctx context.Context) error {
+	out, err := goTool(ctx, "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}", program)
+	if err != nil {
+		return fmt.Errorf("list the sources of rolecall: %w", err)
+	}
+	for dir := range strings.Lines(string(out)) {
+		if _, err := os.ReadDir(strings.TrimSpace(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // repository is the root of the checkout that the working directory is in.

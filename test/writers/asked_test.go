@@ -103,32 +103,14 @@ func (a *asks) reach(aws *awsfake.AWS, swap func(map[string]string) error) error
 // is ever asked to grant.
 func targets(nodes []string) []writers.Target {
 	var all []writers.Target
-	add := func(arn string, grants []writers.Grant) {
-		list := "mapAccounts"
-		switch {
-		case strings.Contains(arn, ":role/"):
-			list = "mapRoles"
-		case strings.Contains(arn, ":user/"):
-			list = "mapUsers"
-		}
-		t := writers.Target{List: list, ARN: arn, Grant: writers.Grant{Username: grants[0].Username}}
-		for _, g := range grants {
-			for _, group := range g.Groups {
-				if !slices.Contains(t.Groups, group) {
-					t.Groups = append(t.Groups, group)
-				}
-			}
-		}
-		all = append(all, t)
-	}
 	always, optional := ever()
 	for _, m := range []map[string][]writers.Grant{always, optional} {
 		for _, arn := range slices.Sorted(maps.Keys(m)) {
-			add(arn, m[arn])
+			all = append(all, writers.TargetOf(arn, m[arn]...))
 		}
 	}
 	for _, arn := range nodes {
-		add(arn, []writers.Grant{nodeGrant})
+		all = append(all, writers.TargetOf(arn, nodeGrant))
 	}
 	return all
 }

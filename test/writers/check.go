@@ -108,7 +108,8 @@ type checker struct {
 }
 
 // Check holds a history against the model. The first version is where it
-// starts from: all in it is foreign.
+// starts from: in it, what has our mark and was asked for is ours, and so are
+// accounts that were asked for; all else is foreign.
 func Check(history []Version, rules Rules) (*Report, error) {
 	c := &checker{
 		rules: rules, report: &Report{Versions: len(history)},
@@ -122,7 +123,7 @@ func Check(history []Version, rules Rules) (*Report, error) {
 		}
 		c.rv = v.ResourceVersion
 		if i == 0 {
-			model = found
+			model = c.first(found)
 			continue
 		}
 		before := history[i-1]
@@ -145,6 +146,18 @@ func Check(history []Version, rules Rules) (*Report, error) {
 func (c *checker) violated(kind, format string, args ...any) *Violation {
 	c.report.Violations = append(c.report.Violations, Violation{Kind: kind, ResourceVersion: c.rv, Detail: fmt.Sprintf(format, args...)})
 	return &c.report.Violations[len(c.report.Violations)-1]
+}
+
+func (c *checker) first(found *state) *state {
+	for _, key := range lists {
+		for i := range found.lists[key] {
+			a := &found.lists[key][i]
+			if e, err := a.read(); err == nil && !a.isComment() && (e.Mark == "rolecall" || key == mapAccounts) {
+				_, a.Ours = c.rules.Asked[e.ARN]
+			}
+		}
+	}
+	return found
 }
 
 // tool checks a version of a tool's: the one before it with the declared effects.
@@ -374,8 +387,14 @@ func (c *checker) presence(model *state, v Version) {
 func (c *checker) end(model *state) {
 	for _, key := range lists {
 		for _, a := range model.lists[key] {
-			if _, asked := c.rules.Final[a.arn()]; a.Ours && !asked {
+			if !a.Ours {
+				continue
+			}
+			if _, asked := c.rules.Final[a.arn()]; !asked {
 				c.violated(LeftOver, "%s:\n%s", key, a.Text)
+			}
+			if e, err := a.read(); key != mapAccounts && err == nil && e.Mark != "rolecall" && !c.disowned[e.ARN] {
+				c.violated(Disowned, "at the end, %s:\n%s", key, a.Text)
 			}
 		}
 	}

@@ -203,6 +203,19 @@ func TestCheckFindsLeftOvers(t *testing.T) {
 	}
 }
 
+func TestCheckFindsWhatStaysStripped(t *testing.T) {
+	s := good()
+	unmarked := strings.ReplaceAll(s[11].Data[mapRoles], "  syncedBy: rolecall\n", "")
+	s.tool("stripper-2", s.roles(unmarked), StripMarks{mapRoles})
+	report, err := Check(s, rules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Violations) != 1 || report.Violations[0].Kind != Disowned {
+		t.Errorf("found %v", report.Violations)
+	}
+}
+
 // Of each write that was refused or lost the record and the audit log say the
 // same, or it is found.
 func TestAttribute(t *testing.T) {

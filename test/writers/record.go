@@ -21,6 +21,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/rolecall/rolecall/test/fleet"
 )
 
 // A Record is every version of a ConfigMap from one on. A watch that ends is
@@ -33,7 +35,6 @@ type Record struct {
 	mu       sync.Mutex
 	versions []Version
 	edits    map[string]*Edit // by the resourceVersion that they made
-	watchers []chan<- struct{}
 	err      error
 }
 
@@ -78,21 +79,7 @@ func (r *Record) add(event watch.Event) {
 		r.err = errors.Join(r.err, errors.New("the ConfigMap was deleted"))
 	case ok && event.Type != watch.Bookmark:
 		r.versions = append(r.versions, Version{ConfigMap: cm, Seen: time.Now()})
-		for _, w := range r.watchers {
-			select {
-			case w <- struct{}{}:
-			default:
-			}
-		}
 	}
-}
-
-// Notify has a token sent for versions from now on; who has one waiting gets no
-// second.
-func (r *Record) Notify(c chan<- struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.watchers = append(r.watchers, c)
 }
 
 // Claim says that an edit made a version.
@@ -108,11 +95,17 @@ func (r *Record) Stop() {
 	<-r.done
 }
 
-// Has reports whether the record has come to a version.
-func (r *Record) Has(resourceVersion string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.ContainsFunc(r.versions, func(v Version) bool { return v.ResourceVersion == resourceVersion })
+// Reaches waits until the record has come to a version.
+func (r *Record) Reaches(ctx context.Context, resourceVersion string) error {
+	_, err := fleet.Until(ctx, func(context.Context) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !slices.ContainsFunc(r.versions, func(v Version) bool { return v.ResourceVersion == resourceVersion }) {
+			return fmt.Errorf("the record has %d versions, and not resourceVersion %s", len(r.versions), resourceVersion)
+		}
+		return nil
+	})
+	return err
 }
 
 // Versions returns what there is so far, each with the edit that made it. It

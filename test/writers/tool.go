@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +24,24 @@ import (
 type Target struct {
 	List, ARN string
 	Grant     // everything that it ever grants
+}
+
+// TargetOf is an entry with all that it is ever asked to grant.
+func TargetOf(arn string, grants ...Grant) Target {
+	t := Target{List: mapAccounts, ARN: arn}
+	switch {
+	case strings.Contains(arn, ":role/"):
+		t.List = mapRoles
+	case strings.Contains(arn, ":user/"):
+		t.List = mapUsers
+	}
+	for _, g := range grants {
+		t.Username = g.Username
+		t.Groups = append(t.Groups, g.Groups...)
+	}
+	slices.Sort(t.Groups)
+	t.Groups = slices.Compact(t.Groups)
+	return t
 }
 
 // Options say where the tools write and what they find there.

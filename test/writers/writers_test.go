@@ -140,12 +140,7 @@ func TestWriters(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("settled %s after the last edit", time.Since(peace).Round(time.Millisecond))
-	if _, err := fleet.Until(ctx, func(context.Context) error {
-		if !record.Has(last.ResourceVersion) {
-			return errors.New("the record has not come to the end")
-		}
-		return nil
-	}); err != nil {
+	if err := record.Reaches(ctx, last.ResourceVersion); err != nil {
 		t.Fatal(err)
 	}
 	d.judge(record, auditLog)
