@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -33,6 +34,10 @@ type Options struct {
 	// manifests'. With any other the fleet keeps to itself: its aws-auth lies in
 	// NAMESPACE-kube-system, so that several fleets can share a control plane.
 	Namespace string
+
+	// Overlay of manifests/overlays that is installed in place of
+	// manifests/install.yaml. It takes kubectl.
+	Overlay string
 
 	Config map[string]string // files of the ConfigMap that all nodes mount at first
 	Flags  []string          // of every agent, after those that the fleet gives
@@ -69,7 +74,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	if f.Client, err = kubernetes.NewForConfig(o.ControlPlane.Config()); err != nil {
 		return nil, err
 	}
-	if err := install(ctx, o.ControlPlane, f.Namespace, f.AWSAuthNamespace); err != nil {
+	if err := install(ctx, o.ControlPlane, o.Overlay, f.Namespace, f.AWSAuthNamespace); err != nil {
 		return nil, err
 	}
 	if err := o.ControlPlane.Kubeconfig(f.Kubeconfig()); err != nil {
@@ -88,6 +93,16 @@ func (f *Fleet) Kubeconfig() string { return filepath.Join(f.options.Dir, "kubec
 // Add adds a node whose instance has an IAM role, or none if that is empty. Its
 // agent is not started yet.
 func (f *Fleet) Add(ctx context.Context, name, role string) (*Node, error) {
+	return f.add(ctx, name, role, serviceAccount)
+}
+
+// AddReporter adds a node whose agent only reports, by the rights that the
+// overlay hardened gives it.
+func (f *Fleet) AddReporter(ctx context.Context, name, role string) (*Node, error) {
+	return f.add(ctx, name, role, reporterAccount)
+}
+
+func (f *Fleet) add(ctx context.Context, name, role, account string) (*Node, error) {
 	dir := filepath.Join(f.options.Dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -98,7 +113,7 @@ func (f *Fleet) Add(ctx context.Context, name, role string) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount the config of %s: %w", name, err)
 	}
-	token, err := f.options.ControlPlane.ServiceAccountConfig(ctx, f.Namespace, serviceAccount)
+	token, err := f.podToken(ctx, name, account)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +129,7 @@ func (f *Fleet) Add(ctx context.Context, name, role string) (*Node, error) {
 	if _, err := imds.Start(); err != nil {
 		return nil, err
 	}
-	n := &Node{Name: name, IMDS: imds, Mount: mount, fleet: f, dir: dir, kubeconfig: kubeconfig}
+	n := &Node{Name: name, IMDS: imds, Mount: mount, ReportOnly: account == reporterAccount, fleet: f, dir: dir, kubeconfig: kubeconfig}
 	if err := n.SetToken(token.BearerToken); err != nil {
 		return nil, err
 	}
@@ -122,15 +137,44 @@ func (f *Fleet) Add(ctx context.Context, name, role string) (*Node, error) {
 	return n, f.count(ctx)
 }
 
+// podToken makes the pod of a node's agent, anew where there is one, and
+// returns a token of it, as the kubelet would mount it.
+func (f *Fleet) podToken(ctx context.Context, node, account string) (*rest.Config, error) {
+	pods := f.Client.CoreV1().Pods(f.Namespace)
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	if err := pods.Delete(ctx, PodName(node), now); err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	pod, err := pods.Create(ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: PodName(node)},
+		Spec: corev1.PodSpec{
+			ServiceAccountName: account, NodeName: node,
+			Containers: []corev1.Container{{Name: "agent", Image: "runs-as-a-process"}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return f.options.ControlPlane.PodConfig(ctx, pod)
+}
+
+// PodName is what the pod of a node's agent is called.
+func PodName(node string) string { return "rolecall-" + node }
+
 // count does what the DaemonSet's controller would: it says how many agents
-// there are. Called with mu held.
+// there are that may lead. Called with mu held.
 func (f *Fleet) count(ctx context.Context) error {
 	sets := f.Client.AppsV1().DaemonSets(f.Namespace)
 	set, err := sets.Get(ctx, daemonSet, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	set.Status.DesiredNumberScheduled = int32(len(f.nodes))
+	set.Status.DesiredNumberScheduled = 0
+	for _, n := range f.nodes {
+		if !n.ReportOnly {
+			set.Status.DesiredNumberScheduled++
+		}
+	}
 	_, err = sets.UpdateStatus(ctx, set, metav1.UpdateOptions{})
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -28,31 +29,55 @@ const (
 	// DefaultNamespace is where the manifests put the agents.
 	DefaultNamespace = "rolecall-system"
 	serviceAccount   = "rolecall"
+	reporterAccount  = "rolecall-reporter" // of the overlay hardened
 	daemonSet        = "rolecall"
 )
 
 // install does what "kubectl apply --server-side -f manifests/install.yaml"
-// does, with the agents and aws-auth in namespaces that may be others, and
-// waits until the rights that it gives are in force.
-func install(ctx context.Context, cp *stage.ControlPlane, namespace, awsAuthNamespace string) error {
-	root, err := repository(ctx)
+// does, or what it does with an overlay, with the agents and aws-auth in
+// namespaces that may be others, and waits until the rights that it gives are in
+// force.
+func install(ctx context.Context, cp *stage.ControlPlane, overlay, namespace, awsAuthNamespace string) error {
+	text, err := manifests(ctx, overlay)
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(root, "manifests", "install.yaml"))
-	if err != nil {
-		return err
-	}
-	moved := strings.NewReplacer(DefaultNamespace, namespace, awsauth.Namespace, awsAuthNamespace).Replace(string(text))
+	moved := strings.NewReplacer(DefaultNamespace, namespace, awsauth.Namespace, awsAuthNamespace).Replace(text)
 	for _, name := range []string{namespace, awsAuthNamespace} {
 		if err := cp.CreateNamespace(ctx, name); err != nil {
 			return fmt.Errorf("create namespace %s: %w", name, err)
 		}
 	}
 	if err := apply(ctx, cp, moved); err != nil {
-		return fmt.Errorf("apply manifests/install.yaml: %w", err)
+		return fmt.Errorf("apply the manifests: %w", err)
 	}
 	return authorized(ctx, cp, namespace, awsAuthNamespace)
+}
+
+// manifests are the text of install.yaml, or of an overlay.
+func manifests(ctx context.Context, overlay string) (string, error) {
+	root, err := repository(ctx)
+	if err != nil {
+		return "", err
+	}
+	if overlay != "" {
+		return Render(ctx, filepath.Join(root, "manifests", "overlays", overlay))
+	}
+	text, err := os.ReadFile(filepath.Join(root, "manifests", "install.yaml"))
+	return string(text), err
+}
+
+// Render does what "kubectl kustomize FOLDER" does.
+func Render(ctx context.Context, folder string) (string, error) {
+	assets, err := stage.Assets()
+	if err != nil {
+		return "", fmt.Errorf("find kubectl: %w", err)
+	}
+	text, err := exec.CommandContext(ctx, filepath.Join(assets, "kubectl"), "kustomize", folder).Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		err = fmt.Errorf("kubectl kustomize %s: %w\n%s", folder, err, exit.Stderr)
+	}
+	return string(text), err
 }
 
 // apply applies the objects of a YAML stream by server-side apply.

@@ -19,6 +19,8 @@ type Node struct {
 	IMDS  *awsfake.IMDS
 	Mount *Mount // of the ConfigMap
 
+	ReportOnly bool // its agent never leads
+
 	fleet      *Fleet
 	dir        string
 	kubeconfig string
@@ -40,6 +42,9 @@ func (n *Node) Start(flags ...string) error {
 		"agent", "--config=" + n.Mount.Dir(), "--kubeconfig=" + n.kubeconfig,
 		"--aws-auth-namespace=" + n.fleet.AWSAuthNamespace, "--http-address=127.0.0.1:0",
 	}, n.fleet.options.Flags, flags)
+	if n.ReportOnly {
+		args = append(args, "--report-only")
+	}
 	env := slices.Concat(
 		[]string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir, "NODE_NAME=" + n.Name, "POD_NAMESPACE=" + n.fleet.Namespace},
 		n.fleet.AWS.Env(), n.IMDS.Env(),

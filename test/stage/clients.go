@@ -35,15 +35,27 @@ func (cp *ControlPlane) UserConfig(name string, groups ...string) (*rest.Config,
 // to exist, by a token bound to it and good for a day. RBAC decides what it may
 // do.
 func (cp *ControlPlane) ServiceAccountConfig(ctx context.Context, namespace, name string) (*rest.Config, error) {
+	return cp.tokenConfig(ctx, namespace, name, nil)
+}
+
+// PodConfig is a client configuration of a Pod: a token of its ServiceAccount
+// that is bound to the Pod as the kubelet's is. It names the Pod's node, and
+// ends with the Pod.
+func (cp *ControlPlane) PodConfig(ctx context.Context, pod *corev1.Pod) (*rest.Config, error) {
+	return cp.tokenConfig(ctx, pod.Namespace, pod.Spec.ServiceAccountName,
+		&authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID})
+}
+
+func (cp *ControlPlane) tokenConfig(ctx context.Context, namespace, account string, bound *authenticationv1.BoundObjectReference) (*rest.Config, error) {
 	client, err := kubernetes.NewForConfig(cp.Config())
 	if err != nil {
 		return nil, err
 	}
 	seconds := int64((24 * time.Hour).Seconds())
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
-	token, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, BoundObjectRef: bound}}
+	token, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("request a token of service account %s/%s: %w", namespace, name, err)
+		return nil, fmt.Errorf("request a token of service account %s/%s: %w", namespace, account, err)
 	}
 	config := cp.certificateConfig(keyPair{})
 	config.BearerToken = token.Status.Token

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,6 +85,18 @@ func TestWhoIsWho(t *testing.T) {
 	}
 	if _, err := agent.CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("service account without a role lists ConfigMaps: %v, want forbidden", err)
+	}
+
+	pod, err := admin.CoreV1().Pods(ns).Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "agent-x"},
+		Spec:       corev1.PodSpec{ServiceAccountName: "agent", NodeName: "node-x", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	podConfig, err := cp.PodConfig(t.Context(), pod)
+	if got := whoAmI(t, clientFor(t, podConfig, err)).Extra["authentication.kubernetes.io/node-name"]; !slices.Equal(got, []string{"node-x"}) {
+		t.Errorf("the pod's token names node %q, want node-x", got)
 	}
 
 	userConfig, err := cp.UserConfig("jane", "on-call", "viewers")
