@@ -34,19 +34,25 @@ func install(t *testing.T) []*unstructured.Unstructured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var objects []*unstructured.Unstructured
+	return objects(t, "install.yaml", text)
+}
+
+// objects reads the objects of a YAML stream in their order.
+func objects(t *testing.T, name string, text []byte) []*unstructured.Unstructured {
+	t.Helper()
+	var all []*unstructured.Unstructured
 	dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
 	for {
 		u := &unstructured.Unstructured{}
 		if err := dec.Decode(&u.Object); errors.Is(err, io.EOF) {
-			return objects
+			return all
 		} else if err != nil {
-			t.Fatalf("install.yaml: object %d: %v", len(objects)+1, err)
+			t.Fatalf("%s: object %d: %v", name, len(all)+1, err)
 		}
 		if len(u.Object) == 0 {
-			t.Fatalf("install.yaml: object %d is empty", len(objects)+1)
+			t.Fatalf("%s: object %d is empty", name, len(all)+1)
 		}
-		objects = append(objects, u)
+		all = append(all, u)
 	}
 }
 

@@ -1,13 +1,9 @@
 package manifests_test
 
 import (
-	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,19 +15,21 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/rolecall/rolecall/test/stage"
 )
 
-// A right is one verb on one resource, and the function that needs it.
+// A right is one verb on one resource.
 type right struct {
+	account   string // of whom
 	namespace string
 	resource  string // with its API group, as in "leases.coordination.k8s.io"
 	name      string // empty: every name
 	verb      string
-	usedBy    string // folder.Function, or folder.Type.Method
 }
 
 func (r right) String() string {
@@ -39,53 +37,11 @@ func (r right) String() string {
 	if name == "" {
 		name = "*"
 	}
-	return fmt.Sprintf("%s: %s %s %s", r.namespace, r.verb, r.resource, name)
-}
-
-const (
-	leases    = "leases.coordination.k8s.io"
-	revisions = "controllerrevisions.apps"
-)
-
-// rights is all that the agent may do in a cluster. A line more here is a line
-// more in what rolecall can do to the clusters of others: say what it is for.
-var rights = []right{
-	{"rolecall-system", leases, "", "get", "roster.Roster.Report"},
-	{"rolecall-system", leases, "", "list", "roster.Roster.List"},
-	{"rolecall-system", leases, "", "watch", "agent.Leader.watchRoster"},
-	{"rolecall-system", leases, "", "create", "roster.Roster.Report"},
-	{"rolecall-system", leases, "", "update", "election.lease.Update"},
-	{"rolecall-system", "configmaps", "rolecall-ledger", "get", "awsauth.Store.Get"},
-	{"rolecall-system", "configmaps", "rolecall-ledger", "update", "awsauth.Store.Put"},
-	{"rolecall-system", "configmaps", "", "create", "awsauth.Store.Put"},
-	{"rolecall-system", "daemonsets.apps", "rolecall", "get", "cmd/rolecall.process.countAgents"},
-	{"rolecall-system", revisions, "", "list", "history.Store.List"},
-	{"rolecall-system", revisions, "", "create", "history.Store.write"},
-	{"rolecall-system", revisions, "", "update", "history.Store.write"},
-	{"rolecall-system", revisions, "", "delete", "history.Store.prune"},
-
-	{"kube-system", "configmaps", "aws-auth", "get", "awsauth.Store.Get"},
-	{"kube-system", "configmaps", "aws-auth", "list", "agent.Leader.watchAWSAuth"},
-	{"kube-system", "configmaps", "aws-auth", "watch", "agent.Leader.watchAWSAuth"},
-	{"kube-system", "configmaps", "aws-auth", "update", "awsauth.Store.Put"},
-	{"kube-system", "configmaps", "", "create", "awsauth.Store.Put"},
-	{"kube-system", "events", "", "create", "agent.Leader.event"},
-	{"kube-system", "events", "", "patch", "agent.Leader.event"},
-}
-
-func wantRights(namespace string) []string {
-	var want []string
-	for _, r := range rights {
-		if namespace == "" || r.namespace == namespace {
-			want = append(want, r.String())
-		}
-	}
-	slices.Sort(want)
-	return want
+	return fmt.Sprintf("%s in %s: %s %s %s", r.account, r.namespace, r.verb, r.resource, name)
 }
 
 // spread writes out a rule: one right for each verb, resource and name.
-func spread(namespace string, groups, resources, names, verbs []string) []string {
+func spread(account, namespace string, groups, resources, names, verbs []string) []string {
 	if len(names) == 0 {
 		names = []string{""}
 	}
@@ -97,7 +53,7 @@ func spread(namespace string, groups, resources, names, verbs []string) []string
 			}
 			for _, name := range names {
 				for _, verb := range verbs {
-					out = append(out, right{namespace: namespace, resource: resource, name: name, verb: verb}.String())
+					out = append(out, right{account, namespace, resource, name, verb}.String())
 				}
 			}
 		}
@@ -105,84 +61,75 @@ func spread(namespace string, groups, resources, names, verbs []string) []string
 	return out
 }
 
-// The Roles grant the rights of the table, and no object grants any beyond a
-// namespace or to anybody but the agent.
-func TestRolesAreTheTable(t *testing.T) {
+// rights are all that the Roles among the objects grant, in one namespace or in
+// all. Whether each is needed, and none is missing, is for test/e2e TestRights to
+// say.
+func rights(t *testing.T, objects []*unstructured.Unstructured, only string) []string {
+	t.Helper()
+	var all []string
+	for _, u := range objects {
+		if u.GetKind() != "Role" || only != "" && u.GetNamespace() != only {
+			continue
+		}
+		var role rbacv1.Role
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &role, true); err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range role.Rules {
+			all = append(all, spread(role.Name, role.Namespace, rule.APIGroups, rule.Resources, rule.ResourceNames, rule.Verbs)...)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Roles are granted within their namespaces alone, and to the ServiceAccount of
+// the same name alone.
+func TestRolesAreTheAgents(t *testing.T) {
+	for name, objects := range map[string][]*unstructured.Unstructured{
+		"install.yaml": install(t), "overlays/hardened": hardened(t, "rolecall-system", "kube-system"),
+	} {
+		for _, u := range objects {
+			switch u.GetKind() {
+			case "ClusterRole", "ClusterRoleBinding":
+				t.Errorf("%s: %s %s: rolecall needs no right of the whole cluster", name, u.GetKind(), u.GetName())
+			case "RoleBinding":
+				var binding rbacv1.RoleBinding
+				if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &binding, true); err != nil {
+					t.Fatal(err)
+				}
+				want := rbacv1.RoleBinding{
+					TypeMeta: binding.TypeMeta, ObjectMeta: binding.ObjectMeta,
+					RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: binding.Name},
+					Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: binding.Name, Namespace: "rolecall-system"}},
+				}
+				if diff := cmp.Diff(want, binding); diff != "" {
+					t.Errorf("%s: RoleBinding %s/%s (-want +got)\n%s", name, u.GetNamespace(), u.GetName(), diff)
+				}
+			}
+		}
+	}
+}
+
+// SECURITY.md says what each right is for: a line more there is a line more in
+// what rolecall can do to the clusters of others.
+func TestSecurityNamesEveryRight(t *testing.T) {
+	text, err := os.ReadFile("../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// | `account` | `namespace` | `resource name` | verb, verb | why |
+	row := regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| `([a-z-]+)` \\| `([a-z.0-9]+)(?: ([a-z-]+))?` \\| ([a-z, ]+) \\| (.+) \\|$")
 	var got []string
-	for _, u := range install(t) {
-		switch kind := u.GetKind(); kind {
-		case "ClusterRole", "ClusterRoleBinding":
-			t.Errorf("%s %s: rolecall needs no right of the whole cluster", kind, u.GetName())
-		case "Role":
-			for _, rule := range find[rbacv1.Role](t, kind, u.GetNamespace(), u.GetName()).Rules {
-				got = append(got, spread(u.GetNamespace(), rule.APIGroups, rule.Resources, rule.ResourceNames, rule.Verbs)...)
-			}
-		case "RoleBinding":
-			binding := find[rbacv1.RoleBinding](t, kind, u.GetNamespace(), u.GetName())
-			agent := []rbacv1.Subject{{Kind: "ServiceAccount", Name: daemonSet(t).Spec.Template.Spec.ServiceAccountName, Namespace: "rolecall-system"}}
-			if diff := cmp.Diff(agent, binding.Subjects); diff != "" {
-				t.Errorf("RoleBinding %s/%s binds others than the agent (-want +got)\n%s", u.GetNamespace(), u.GetName(), diff)
-			}
-			find[rbacv1.Role](t, binding.RoleRef.Kind, u.GetNamespace(), binding.RoleRef.Name)
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		for verb := range strings.SplitSeq(m[5], ", ") {
+			got = append(got, right{m[1], m[2], m[3], m[4], verb}.String())
 		}
 	}
 	slices.Sort(got)
-	if diff := cmp.Diff(wantRights(""), got); diff != "" {
-		t.Errorf("rights (-table +Roles)\n%s", diff)
+	if diff := cmp.Diff(rights(t, hardened(t, "rolecall-system", "kube-system"), ""), got); diff != "" {
+		t.Errorf("rights (-Roles +SECURITY.md)\n%s", diff)
 	}
-}
-
-// What the table says needs a right is there.
-func TestRightsAreOfCode(t *testing.T) {
-	for _, r := range rights {
-		folder, function, _ := strings.Cut(r.usedBy, ".")
-		if err := declared(filepath.Join("..", folder), function); err != nil {
-			t.Errorf("%v: is said to be used by %s: %v", r, r.usedBy, err)
-		}
-	}
-}
-
-// declared returns an error where the folder doesn't declare Function or
-// Type.Method outside its tests.
-func declared(folder, function string) error {
-	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, text, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		for _, decl := range parsed.Decls {
-			if fn, ok := decl.(*ast.FuncDecl); ok && qualified(fn) == function {
-				return nil
-			}
-		}
-	}
-	return errors.New("no such function")
-}
-
-// qualified is Function, or Type.Method for a method.
-func qualified(fn *ast.FuncDecl) string {
-	if fn.Recv == nil {
-		return fn.Name.Name
-	}
-	receiver := fn.Recv.List[0].Type
-	if star, ok := receiver.(*ast.StarExpr); ok {
-		receiver = star.X
-	}
-	if name, ok := receiver.(*ast.Ident); ok {
-		return name.Name + "." + fn.Name.Name
-	}
-	return fn.Name.Name
 }
 
 // agentClient is a client with a token of the agent's ServiceAccount, which has
@@ -218,13 +165,13 @@ func allowed(t *testing.T, client kubernetes.Interface, namespace string) []stri
 	}
 	var out []string
 	for _, r := range review.Status.ResourceRules {
-		out = append(out, spread(namespace, r.APIGroups, r.Resources, r.ResourceNames, r.Verbs)...)
+		out = append(out, spread("rolecall", namespace, r.APIGroups, r.Resources, r.ResourceNames, r.Verbs)...)
 	}
 	return out
 }
 
-// The authorizer grants the agent the table, beyond what it grants everybody.
-func TestServerGrantsTheTable(t *testing.T) {
+// The authorizer grants the agent its Roles, beyond what it grants everybody.
+func TestServerGrantsTheRoles(t *testing.T) {
 	cp := stage.ForTest(t)
 	cfg, err := cp.UserConfig("somebody")
 	somebody := client(t, cfg, err)
@@ -233,8 +180,8 @@ func TestServerGrantsTheTable(t *testing.T) {
 		everybody := allowed(t, somebody, namespace)
 		got := slices.DeleteFunc(allowed(t, agent, namespace), func(r string) bool { return slices.Contains(everybody, r) })
 		slices.Sort(got)
-		if diff := cmp.Diff(wantRights(namespace), slices.Compact(got), cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("rights in %s (-table +server)\n%s", namespace, diff)
+		if diff := cmp.Diff(rights(t, install(t), namespace), slices.Compact(got), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("rights in %s (-Roles +server)\n%s", namespace, diff)
 		}
 	}
 }

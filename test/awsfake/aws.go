@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,6 +120,19 @@ func (a *AWS) Requests(operation string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.requests[operation]
+}
+
+// Actions are the operations that were asked for, refused or not, as policies
+// name them, such as iam:ListRoles; sorted.
+func (a *AWS) Actions() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []string
+	for operation := range a.requests {
+		all = append(all, action(operation))
+	}
+	slices.Sort(all)
+	return all
 }
 
 // Caller returns the ARN of who last asked for an operation, whatever the
