@@ -491,7 +491,7 @@ func TestMemoryIsTheWriters(t *testing.T) {
 			return err
 		}},
 		{"another deletes the ledger", "only the ServiceAccount rolecall changes what rolecall remembers", func() error { return configMaps.Delete(ctx, "rolecall-ledger", gone) }},
-		{"another deletes all ConfigMaps", memoryPolicy, func() error { return configMaps.DeleteCollection(ctx, gone, metav1.ListOptions{}) }},
+		{"another deletes all ConfigMaps", "configmaps rolecall-ledger: only the ServiceAccount rolecall changes", func() error { return configMaps.DeleteCollection(ctx, gone, metav1.ListOptions{}) }},
 		{"another edits a revision", memoryPolicy, func() error {
 			_, err := revisions.Patch(ctx, "one", types.MergePatchType, []byte(`{"revision":7}`), metav1.PatchOptions{})
 			return err
@@ -504,9 +504,9 @@ func TestMemoryIsTheWriters(t *testing.T) {
 			_, err := revisions.Create(ctx, revision("forged"), metav1.CreateOptions{})
 			return err
 		}},
-		{"another deletes all revisions", memoryPolicy, func() error { return revisions.DeleteCollection(ctx, gone, metav1.ListOptions{}) }},
+		{"another deletes all revisions", "controllerrevisions one: only the ServiceAccount rolecall changes", func() error { return revisions.DeleteCollection(ctx, gone, metav1.ListOptions{}) }},
 		{"another takes the leader's Lease", leasesPolicy, func() error { return g.create(owner, named("rolecall")) }},
-		{"another deletes all Leases", leasesPolicy, func() error { return leases.DeleteCollection(ctx, gone, metav1.ListOptions{}) }},
+		{"another deletes all Leases", "may not delete Lease " + roster.LeaseName(arn("workers")), func() error { return leases.DeleteCollection(ctx, gone, metav1.ListOptions{}) }},
 		{"another reports", leasesPolicy, func() error { return g.create(owner, reportOf("forged", "node-a")) }},
 
 		{"a DaemonSet's revision", "", func() error {

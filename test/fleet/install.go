@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,8 +68,19 @@ func manifests(ctx context.Context, overlay string) (string, error) {
 	return string(text), err
 }
 
-// Render does what "kubectl kustomize FOLDER" does.
+// Render does what "kubectl kustomize" does for a folder of manifests/overlays.
 func Render(ctx context.Context, folder string) (string, error) {
+	// "go test" takes a result of before for a test that has read the same files,
+	// and does not see what kubectl reads.
+	err := filepath.WalkDir(filepath.Join(folder, "..", ".."), func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && filepath.Ext(path) == ".yaml" {
+			_, err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
 	assets, err := stage.Assets()
 	if err != nil {
 		return "", fmt.Errorf("find kubectl: %w", err)
