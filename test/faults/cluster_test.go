@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
@@ -238,9 +239,33 @@ func (c *cluster) settled(what string, want ...fleet.Mapping) (awsAuth, ledger *
 		if awsAuth, ledger, err = c.Settled(ctx); err != nil {
 			return err
 		}
-		return differs(awsAuth, want)
+		return errors.Join(differs(awsAuth, want), disowned(ledger, want))
 	})
 	return awsAuth, ledger
+}
+
+// disowned says how the ledger differs from what of all this is ours. Accounts
+// count too: what has no mark is ours by the ledger alone.
+func disowned(cm *corev1.ConfigMap, all []fleet.Mapping) error {
+	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+	if err != nil {
+		return err
+	}
+	var got, want []string
+	for _, o := range ledger.Owned {
+		got = append(got, o.ARN)
+	}
+	for _, m := range all {
+		if !slices.ContainsFunc(foreign, func(f fleet.Mapping) bool { return f.ARN == m.ARN }) {
+			want = append(want, m.ARN)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		return fmt.Errorf("the ledger's entries (-want +got)\n%s", diff)
+	}
+	return nil
 }
 
 func differs(cm *corev1.ConfigMap, want []fleet.Mapping) error {
