@@ -137,9 +137,9 @@ func (l *Leader) Apply(spec *Spec) {
 	notify(l.wake)
 }
 
-// stuckAfter is longer than a try of a pass can take: it makes fewer than ten
-// requests, and each is cut off after callTimeout.
-const stuckAfter = 10 * callTimeout
+// stuckAfter is longer than a try of a pass can take: it makes ten requests at
+// most, those for the history among them, and each is cut off after callTimeout.
+const stuckAfter = 12 * callTimeout
 
 // Alive is bad where the work is stuck, however well the Lease is renewed; not
 // where requests fail, nor where this agent does not lead.

@@ -85,8 +85,8 @@ func TestStuckWorkIsSeen(t *testing.T) {
 			t.Errorf("after %s, which a slow API server can take: %s", stuckAfter, why)
 		}
 		time.Sleep(2 * time.Second)
-		if state, why := l.Alive(); state != Bad || !strings.Contains(why, "stuck for 2m") {
-			t.Errorf("a minute later: %v %q", state, why)
+		if state, why := l.Alive(); state != Bad || !strings.Contains(why, "stuck for 3m") {
+			t.Errorf("a moment later: %v %q", state, why)
 		}
 	})
 }
