@@ -74,6 +74,10 @@ type gatherer struct {
 	missing map[string]time.Time // when a node role was first missed among the used ones
 	ahead   map[string]sighting  // reports from later than now, by ARN
 	refused map[string]error     // see gathered
+
+	instances func(ctx context.Context, region string) (Instances, error)
+	openedEC2 openInstances
+	verdicts  verdicts
 }
 
 // sighting is a report from the future and when it was first seen.
@@ -107,7 +111,7 @@ type groupView struct {
 // refresh asks AWS everything that the spec needs. The view it leaves is whole:
 // what failed is known to have failed.
 func (g *gatherer) refresh(ctx context.Context, spec *Spec) error {
-	return errors.Join(g.refreshCaller(ctx, spec), g.refreshIAM(ctx, spec))
+	return errors.Join(g.refreshCaller(ctx, spec), g.refreshIAM(ctx, spec), g.verify(ctx, spec))
 }
 
 // refreshCaller asks STS for the account, once, where IMDS cannot tell it.
@@ -255,6 +259,11 @@ func (g *gatherer) gather(spec *Spec, doc *awsauth.Document, ledger *awsauth.Led
 	add(sourceExtra, append(extra, listed...), errors.Join(extraErr, listedErr))
 	add(sourceNode, reported, reportedErr)
 	out.reported, out.refused = len(live), g.takeRefused()
+	for _, err := range out.refused {
+		if unasked := (errEC2{}); errors.As(err, &unasked) {
+			out.errs[sourceNode] = unasked // of the source, not of what it says: its live roles are right
+		}
+	}
 	for _, e := range extra {
 		out.required = append(out.required, e.ARN)
 	}
@@ -407,41 +416,29 @@ func nodeEntries(arns []string, account func() (Account, error), windows *window
 // which a report is fresh.
 func (g *gatherer) nodeRoles(spec *Spec, doc *awsauth.Document, ledger *awsauth.Ledger, reports rosterView, account func() (Account, error)) (entries []awsauth.Entry, live []string, err error) {
 	mapped, leased := map[string]bool{}, map[string]bool{}
-	add := func(e awsauth.Entry) {
-		if k := strings.ToLower(e.ARN); !mapped[k] {
+	add := func(arn string) {
+		if k := strings.ToLower(arn); !mapped[k] {
 			mapped[k] = true
-			entries = append(entries, e)
+			entries = append(entries, nodeEntry(arn))
 		}
 	}
+	known := knownNodeRoles(doc, ledger)
 	if spec.Nodes.Report {
 		if reports.err != nil {
 			return nil, nil, reports.err
-		}
-		if reports.Surplus > 0 {
-			g.refuse("of the roster", fmt.Errorf("%d reports more than the %d that are believed, the oldest ones: delete the Leases of roles that nobody uses", reports.Surplus, len(reports.Reports)))
-		}
-		for _, name := range reports.Invalid {
-			g.refuse(name, errNoReport)
 		}
 		own, err := account()
 		if err != nil && len(reports.Reports) > 0 {
 			return nil, nil, err
 		}
-		ages := g.ages(reports.Reports)
-		for i, r := range reports.Reports {
-			arn, err := acceptReport(r.RoleARN, own, spec.Nodes.Accounts)
-			if err != nil {
-				g.refuse(roster.LeaseName(r.RoleARN), fmt.Errorf("node %q: %w", r.Node, err))
+		for _, r := range g.believed(spec, reports.ListResult, own, known) {
+			leased[strings.ToLower(r.arn)] = true
+			if r.age < liveFor {
+				live = append(live, r.arn)
+			} else if spec.Nodes.KeepUnused > 0 && r.age > spec.Nodes.KeepUnused {
 				continue
 			}
-			age := ages[i]
-			leased[strings.ToLower(arn)] = true
-			if age < liveFor {
-				live = append(live, arn)
-			} else if spec.Nodes.KeepUnused > 0 && age > spec.Nodes.KeepUnused {
-				continue
-			}
-			add(nodeEntry(arn))
+			add(r.arn)
 		}
 	}
 	// Roles that we mapped and nobody reports: the lease is gone, reporting
@@ -451,22 +448,72 @@ func (g *gatherer) nodeRoles(spec *Spec, doc *awsauth.Document, ledger *awsauth.
 	for k := range mapped {
 		delete(g.missing, k)
 	}
-	inLedger := map[string]bool{}
-	for i := range ledger.Owned {
-		o := &ledger.Owned[i]
-		k := strings.ToLower(o.ARN)
-		inLedger[k] = true
-		if slices.ContainsFunc(o.Claims, func(c awsauth.Claim) bool { return c.Source == sourceNode }) && !mapped[k] && g.kept(k, leased[k], spec) {
-			add(nodeEntry(o.ARN))
-		}
-	}
-	for _, l := range doc.Entries() {
-		k := strings.ToLower(l.ARN)
-		if l.SyncedBy == awsauth.Mark && l.Kind == awsauth.Role && !inLedger[k] && !mapped[k] && slices.Contains(l.Groups, "system:nodes") && g.kept(k, leased[k], spec) {
-			add(nodeEntry(l.ARN))
+	for _, arn := range known {
+		if k := strings.ToLower(arn); !mapped[k] && g.kept(k, leased[k], spec) {
+			add(arn)
 		}
 	}
 	return entries, live, nil
+}
+
+// knownNodeRoles lists the ARNs of roles that we have mapped for nodes: as the
+// ledger has them, or where it has nothing, as their mark and groups tell.
+func knownNodeRoles(doc *awsauth.Document, ledger *awsauth.Ledger) []string {
+	var arns []string
+	inLedger := map[string]bool{}
+	for i := range ledger.Owned {
+		o := &ledger.Owned[i]
+		inLedger[strings.ToLower(o.ARN)] = true
+		if slices.ContainsFunc(o.Claims, func(c awsauth.Claim) bool { return c.Source == sourceNode }) {
+			arns = append(arns, o.ARN)
+		}
+	}
+	for _, l := range doc.Entries() {
+		if l.SyncedBy == awsauth.Mark && l.Kind == awsauth.Role && !inLedger[strings.ToLower(l.ARN)] && slices.Contains(l.Groups, "system:nodes") {
+			arns = append(arns, l.ARN)
+		}
+	}
+	return arns
+}
+
+// believedReport is a report that counts.
+type believedReport struct {
+	arn string
+	age time.Duration
+}
+
+// believed leaves out the reports that are of another account or partition, and
+// with spec.Nodes.Verify those of new roles that EC2 has not borne out.
+func (g *gatherer) believed(spec *Spec, reports roster.ListResult, own Account, known []string) []believedReport {
+	if reports.Surplus > 0 {
+		g.refuse("of the roster", fmt.Errorf("%d reports more than the %d that are believed, the oldest ones: delete the Leases of roles that nobody uses", reports.Surplus, len(reports.Reports)))
+	}
+	for _, name := range reports.Invalid {
+		g.refuse(name, errNoReport)
+	}
+	ours := make(map[string]bool, len(known))
+	for _, arn := range known {
+		ours[strings.ToLower(arn)] = true
+	}
+	var out []believedReport
+	still := map[sworn]error{}
+	ages := g.ages(reports.Reports)
+	for i, r := range reports.Reports {
+		arn, err := acceptReport(r.RoleARN, own, spec.Nodes.Accounts)
+		if k := strings.ToLower(arn); err == nil && spec.Nodes.Verify && !ours[k] {
+			err = g.believe(sworn{r.Node, k}, still)
+		}
+		switch {
+		case err == nil:
+			out = append(out, believedReport{arn, ages[i]})
+		case !errors.Is(err, errNotVerified):
+			g.refuse(roster.LeaseName(r.RoleARN), fmt.Errorf("node %q: %w", r.Node, err))
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.verdicts.known = still
+	return out
 }
 
 // kept reports whether a role that no live node reports any more stays, counted

@@ -53,6 +53,9 @@ type Options struct {
 	// Directory opens the IAM directory for a region and a role to assume.
 	// It is called again only when one of the two changes.
 	Directory func(ctx context.Context, region, roleARN string) (Directory, error)
+	// Instances opens EC2 in a region, as the agent itself and no assumed role.
+	// It is needed for specs that verify reports.
+	Instances func(ctx context.Context, region string) (Instances, error)
 
 	NodeName string // in Events and in the history
 	// SettleTime is how long a new leader whose config differs from the one
@@ -124,6 +127,7 @@ func (l *Leader) newTerm() {
 		log: l.log, roster: l.opts.Roster, self: l.opts.Self, directory: l.opts.Directory, now: l.now,
 		caller:  callerView{err: errNotAsked},
 		success: map[string]time.Time{}, missing: map[string]time.Time{},
+		instances: l.opts.Instances, verdicts: verdicts{due: make(chan struct{}, 1)},
 	}
 }
 
@@ -279,30 +283,42 @@ func (l *Leader) tellMalformed(err error) {
 
 // refreshIAM asks IAM at the term's start, on a new spec and about every
 // refresh interval, jittered so that clusters do not march in step. After a
-// failure the interval doubles, up to ten minutes.
+// failure the interval doubles, up to ten minutes. EC2 is asked at once about
+// reports that are new, and every few seconds at most.
 func (l *Leader) refreshIAM(ctx context.Context) error {
 	failures := 0
+	reports := rate.NewLimiter(rate.Every(5*time.Second), 3)
+	timer := time.NewTimer(0)
+	timer.Stop() // the first of all is by respec
+	defer timer.Stop()
 	for {
-		spec := l.spec.Load()
-		interval := spec.Refresh << min(failures, 8)
-		if failures > 0 {
-			interval = max(spec.Refresh, min(interval, 10*time.Minute))
-		}
-		timer := time.NewTimer(jitter(interval))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
+		case <-l.gather.verdicts.due:
+			if reports.Wait(ctx) != nil {
+				return nil
+			}
+			if err := l.gather.verify(ctx, l.spec.Load()); err != nil {
+				l.log.Debug("EC2 could not be asked", "err", err)
+			}
+			notify(l.wake)
+			continue
 		case <-l.respec:
-			timer.Stop()
 		case <-timer.C:
 		}
-		if err := l.gather.refresh(ctx, l.spec.Load()); err != nil {
+		spec := l.spec.Load()
+		if err := l.gather.refresh(ctx, spec); err != nil {
 			failures++
 			l.log.Debug("IAM could not be asked wholly", "err", err, "failures", failures)
 		} else {
 			failures = 0
 		}
+		interval := spec.Refresh << min(failures, 8)
+		if failures > 0 {
+			interval = max(spec.Refresh, min(interval, 10*time.Minute))
+		}
+		timer.Reset(jitter(interval))
 		notify(l.wake)
 	}
 }

@@ -40,6 +40,7 @@ type Nodes struct {
 	Extra      []string      // ARNs of roles whose nodes have not joined yet
 	Windows    []string      // ARNs or names of roles that also get eks:kube-proxy-windows
 	KeepUnused time.Duration // how long a role stays after its last report; 0: for ever
+	Verify     bool          // map a reported role only once EC2 has borne it out
 }
 
 // Role is a role that the file names by its ARN.

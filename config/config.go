@@ -49,7 +49,18 @@ type NodeRoles struct {
 	Windows []string
 	// KeepUnused is how long a role stays after its last report; 0 is forever.
 	KeepUnused time.Duration
+	// Verify says who has to bear out a report before its role is mapped.
+	Verify Verify
 }
+
+// Verify is who bears reports of nodes out.
+type Verify string
+
+// The values of nodeRoles.verify.
+const (
+	VerifyNone Verify = "none" // nobody: every agent is believed
+	VerifyEC2  Verify = "ec2"  // EC2 and IAM: the node's instance has the role
+)
 
 // Karpenter names the roles that Karpenter gives its nodes.
 type Karpenter struct {
@@ -113,7 +124,7 @@ const (
 func Default() Config {
 	return Config{
 		RefreshInterval: time.Minute,
-		NodeRoles:       NodeRoles{Report: true},
+		NodeRoles:       NodeRoles{Report: true, Verify: VerifyNone},
 		Safety: Safety{
 			RemovalLimit: RemovalLimit{Percent: 50},
 			OnMalformed:  Restore,

@@ -122,6 +122,7 @@ func (d *decoder) nodeRoles(n *NodeRoles, v value) {
 		"extra":      func(v value) { n.Extra = d.texts(v, exampleRole, d.role) },
 		"windows":    func(v value) { n.Windows = d.texts(v, exampleRole, d.roleOrName) },
 		"keepUnused": func(v value) { n.KeepUnused = d.keepUnused(v) },
+		"verify":     func(v value) { n.Verify = Verify(d.oneOf(v, string(VerifyNone), string(VerifyEC2))) },
 	})
 }
 

@@ -241,6 +241,7 @@ safety: {removalLimit: 0%, onMalformed: refuse, onConflict: adopt}
 			Extra:      []string{"arn:$PARTITION:iam::$ACCOUNTID:role/$ACCOUNTID-new"},
 			Windows:    []string{"win", "arn:aws:iam::111122223333:role/win"},
 			KeepUnused: 720 * time.Hour,
+			Verify:     VerifyNone,
 		},
 		Karpenter: Karpenter{NodeRoleARNs: []string{"arn:aws:iam::111122223333:role/karpenter"}},
 		Roles: []Role{

@@ -19,6 +19,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
@@ -59,6 +60,7 @@ type Options struct {
 // It is safe for concurrent use. Make one with [New].
 type Directory struct {
 	iam     *iam.Client
+	ec2     *ec2.Client
 	sts     *sts.Client
 	timeout time.Duration
 }
@@ -108,6 +110,7 @@ func New(ctx context.Context, o Options) (*Directory, error) {
 	}
 	return &Directory{
 		iam:     iam.NewFromConfig(cfg),
+		ec2:     ec2.NewFromConfig(cfg),
 		sts:     sts.NewFromConfig(cfg),
 		timeout: cmp.Or(o.Timeout, time.Minute),
 	}, nil

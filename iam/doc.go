@@ -1,6 +1,6 @@
 // Package iam reads the IAM directory of an AWS account: which role stands for
-// a permission set of IAM Identity Center, which users a group has, and which
-// account it is.
+// a permission set of IAM Identity Center, which users a group has, which
+// account it is, and under which role the instance of a node runs.
 //
 // An answer is whole or it is an error. What rolecall takes away from
 // somebody's access rests on what is missing in these answers, so a page that

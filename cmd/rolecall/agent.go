@@ -193,6 +193,7 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Roster:           nodes,
 		Self:             p.reporter.Self,
 		Directory:        p.dirs.open,
+		Instances:        p.dirs.instances,
 		NodeName:         f.nodeName,
 		SettleTime:       f.settleTime,
 		Logger:           log,

@@ -121,6 +121,7 @@ func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs 
 		Roster:           roster.New(client.CoordinationV1().Leases(namespace)),
 		Self:             func() (agent.Node, bool) { return node, known },
 		Directory:        dirs.open,
+		Instances:        dirs.instances,
 		Logger:           log,
 	})
 	leader.Apply(specOf(file))

@@ -28,6 +28,7 @@ func specOf(file *config.File) *agent.Spec {
 			Extra:      c.NodeRoles.Extra,
 			Windows:    c.NodeRoles.Windows,
 			KeepUnused: c.NodeRoles.KeepUnused,
+			Verify:     c.NodeRoles.Verify == config.VerifyEC2,
 		},
 		Accounts:       c.Accounts,
 		Adopt:          c.Adopt,
@@ -100,6 +101,16 @@ func (d *directories) open(ctx context.Context, region, roleARN string) (agent.D
 		return nil, err
 	}
 	return directory{dir}, nil
+}
+
+// instances opens EC2 as the agent itself: the cluster's nodes are in its own
+// account, whatever role is assumed for asking IAM.
+func (d *directories) instances(ctx context.Context, region string) (agent.Instances, error) {
+	dir, err := d.open(ctx, region, "")
+	if err != nil {
+		return nil, err
+	}
+	return dir.(directory), nil
 }
 
 // nodeOf puts an IMDS identity into the agent's words.
