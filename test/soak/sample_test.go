@@ -147,4 +147,7 @@ func (s samples) judge(t *testing.T) {
 		}
 	}
 	t.Logf("%d series were judged, %d were too short", judged, len(s)-judged)
+	if judged == 0 {
+		t.Error("nothing could be judged: let the soak take longer")
+	}
 }

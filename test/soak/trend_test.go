@@ -26,7 +26,7 @@ type tolerance struct {
 const warmUp = 1.0 / 3
 
 // fewest is how many points there must be after the warm-up to judge by.
-const fewest = 6
+const fewest = 4
 
 // growth says if a series grows beyond its tolerance. Both must say so: the line
 // of least squares through the points, and the median of the last third against
@@ -93,7 +93,7 @@ func TestGrowth(t *testing.T) {
 		{"a peak at the end", series(60, func(i int) float64 { return 100 + 500*float64(i/58) + noise(i) }), false, true},
 		{"a step that stays", series(60, func(i int) float64 { return 100 + 50*float64(i/42) + noise(i) }), true, true},
 		{"falling", series(60, func(i int) float64 { return 200 - float64(i) }), false, true},
-		{"too few", series(7, func(i int) float64 { return 100 * float64(i) }), false, false},
+		{"too few", series(5, func(i int) float64 { return 100 * float64(i) }), false, false},
 		{"none", nil, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
