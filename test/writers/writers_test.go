@@ -135,11 +135,13 @@ func TestWriters(t *testing.T) {
 	if err := d.mapped(ctx); err != nil {
 		t.Errorf("after the others have gone: %v", err)
 	}
-	last, _, err := f.Settled(ctx)
+	// The ledger may remember an account for minutes whose write may yet arrive, so
+	// that it agrees is not waited for.
+	last, err := f.AWSAuth(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("settled %s after the last edit", time.Since(peace).Round(time.Millisecond))
+	t.Logf("all is there %s after the last edit", time.Since(peace).Round(time.Millisecond))
 	if err := record.Reaches(ctx, last.ResourceVersion); err != nil {
 		t.Fatal(err)
 	}
