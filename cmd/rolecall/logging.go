@@ -35,9 +35,17 @@ func newLogger(w io.Writer, format string, level slog.Level) (*slog.Logger, erro
 		return nil, fmt.Errorf("--log-format %q: write auto, text or json", format)
 	}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(visible.JSONWriter(w), &slog.HandlerOptions{Level: level, ReplaceAttr: bounded})), nil
+		return slog.New(newJSONHandler(w, level)), nil
 	}
-	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour(w), ReplaceAttr: plain})), nil
+	return slog.New(newTextHandler(w, level, colour(w))), nil
+}
+
+func newJSONHandler(w io.Writer, level slog.Level) slog.Handler {
+	return slog.NewJSONHandler(visible.JSONWriter(w), &slog.HandlerOptions{Level: level, ReplaceAttr: bounded})
+}
+
+func newTextHandler(w io.Writer, level slog.Level, colour bool) slog.Handler {
+	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour, ReplaceAttr: plain})
 }
 
 // bounded shortens what is too long for a line of a log.
@@ -49,9 +57,9 @@ func bounded(_ []string, a slog.Attr) slog.Attr {
 		switch v := a.Value.Any().(type) {
 		case error:
 			a.Value = slog.StringValue(visible.Cut(v.Error(), maxLogged))
-		case []string:
-			if size := len(strings.Join(v, "")) + len(v); size > maxLogged {
-				a.Value = slog.StringValue(visible.Cut(fmt.Sprintf("%q", v), maxLogged))
+		default:
+			if text := fmt.Sprintf("%+v", v); len(text) > maxLogged {
+				a.Value = slog.StringValue(visible.Cut(text, maxLogged))
 			}
 		}
 	}

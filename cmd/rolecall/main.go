@@ -71,5 +71,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // complain prints an error or a warning for a person. Lines after the first are
 // indented: what others wrote must not look like another of ours.
 func complain(w io.Writer, kind, text string) {
-	fmt.Fprintf(w, "%s: %s\n", kind, strings.ReplaceAll(visible.Lines(text), "\n", "\n  "))
+	indent := kind + ": "
+	for line := range strings.SplitSeq(text, "\n") {
+		fmt.Fprintf(w, "%s%s\n", indent, visible.Text(line))
+		indent = "  "
+	}
 }

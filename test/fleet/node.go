@@ -26,6 +26,7 @@ type Node struct {
 	kubeconfig string
 
 	mu      sync.Mutex
+	env     []string // see Setenv
 	runs    int
 	process *process // the present run or the last one; nil before the first
 }
@@ -47,7 +48,7 @@ func (n *Node) Start(flags ...string) error {
 	}
 	env := slices.Concat(
 		[]string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.dir, "NODE_NAME=" + n.Name, "POD_NAMESPACE=" + n.fleet.Namespace},
-		n.fleet.AWS.Env(), n.IMDS.Env(),
+		n.fleet.AWS.Env(), n.IMDS.Env(), n.env,
 	)
 	n.runs++
 	p, err := start(n.fleet.options.Binary, args, env, n.logPath())
@@ -65,6 +66,14 @@ func (n *Node) SetToken(token string) error {
 		return err
 	}
 	return os.Rename(path+"_tmp", path)
+}
+
+// Setenv gives the agent's next run variables, as NAME=value, in place of or
+// besides those that every agent has.
+func (n *Node) Setenv(variables ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.env = variables
 }
 
 // LogPath is the file with what the agent has said in its present or last run.
