@@ -88,7 +88,7 @@ func New(ctx context.Context, o Options) (*Directory, error) {
 		config.WithRegion(o.Region),
 		config.WithDefaultRegion("us-east-1"),
 		config.WithHTTPClient(o.HTTPClient),
-		config.WithAPIOptions(counter.apiOptions()),
+		config.WithAPIOptions(append(counter.apiOptions(), boundAnswers)),
 		config.WithAppID("rolecall"),
 		config.WithRetryer(func() aws.Retryer { return newRetryer(o) }),
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {

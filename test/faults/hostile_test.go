@@ -111,7 +111,7 @@ iamGroups:
 		return err
 	})
 
-	var secrets = []string{token, secretBody, "wJalrXUtnFEMI"}
+	secrets := []string{token, secretBody, "wJalrXUtnFEMI"}
 	for _, n := range agents {
 		kubeconfig, err := clientcmd.LoadFromFile(filepath.Join(filepath.Dir(n.Mount.Dir()), "kubeconfig"))
 		if err != nil {

@@ -80,10 +80,10 @@ func (s *site) add(name, role string) *fleet.Node {
 }
 
 // start adds a node and starts its agent.
-func (s *site) start(name, role string, flags ...string) *fleet.Node {
+func (s *site) start(name, role string) *fleet.Node {
 	s.t.Helper()
 	n := s.add(name, role)
-	if err := n.Start(flags...); err != nil {
+	if err := n.Start(); err != nil {
 		s.t.Fatal(err)
 	}
 	return n
