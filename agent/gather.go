@@ -42,10 +42,15 @@ func nodeGroups() []string { return []string{"system:bootstrappers", "system:nod
 // Reports are renewed about hourly.
 const liveFor = 3 * roster.StaleAfter
 
-// sourceKind is a source's name without what it is about: bounded, for metrics.
+// sourceKind is a source's name without what it is about, for metrics. It is one
+// of few, whatever a ledger says that somebody else wrote.
 func sourceKind(name string) string {
 	kind, _, _ := strings.Cut(name, "/")
-	return kind
+	switch kind {
+	case sourceFile, sourceSet, sourceGroup, sourceKarpenter, sourceExtra, sourceNode, awsauth.Masters:
+		return kind
+	}
+	return sourceUnknown
 }
 
 // gathered is what the sources want at one moment.

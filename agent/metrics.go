@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"errors"
 	"sync"
 	"time"
@@ -195,7 +194,7 @@ func boolGauge(b bool) float64 {
 func countHeld(held []awsauth.Hold) map[string]int {
 	n := map[string]int{sourceFile: 0, sourceSet: 0, sourceGroup: 0, sourceKarpenter: 0, sourceExtra: 0, sourceNode: 0, sourceUnknown: 0, awsauth.Masters: 0}
 	for _, h := range held {
-		n[cmp.Or(sourceKind(h.Source), sourceUnknown)] += len(h.Changes)
+		n[sourceKind(h.Source)] += len(h.Changes)
 	}
 	return n
 }
@@ -205,7 +204,7 @@ func countEntries(owned []awsauth.Owned) map[[2]string]int {
 	n := map[[2]string]int{}
 	for i := range owned {
 		source := sourceUnknown // ours by its mark alone, the ledger being lost
-		if claims := owned[i].Claims; len(claims) > 0 && claims[0].Source != "" {
+		if claims := owned[i].Claims; len(claims) > 0 {
 			source = sourceKind(claims[0].Source)
 		}
 		n[[2]string{source, string(owned[i].Kind)}]++

@@ -13,6 +13,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
 	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
@@ -111,21 +115,26 @@ func TestPlanOnATerminal(t *testing.T) {
 				}
 				return r
 			}, h), quoted)
-		doc, err := awsauth.Parse(map[string]string{"mapRoles": foreign})
+		leader := agent.NewLeader(agent.Options{
+			Client: fake.NewClientset(&corev1.ConfigMap{
+				ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"},
+				Data:       map[string]string{"mapRoles": foreign},
+			}),
+			Namespace: "n", Self: func() (agent.Node, bool) { return agent.Node{}, false }, Logger: slog.New(slog.DiscardHandler),
+		})
+		leader.Apply(&agent.Spec{RemovalLimit: 100, Roles: []agent.Role{
+			{ARN: "arn:aws:iam::111122223333:role/taken", Username: "ours", Groups: []string{"ours"}},
+			{ARN: "arn:aws:iam::111122223333:role/new", Username: "ours"},
+		}})
+		out, err := leader.Once(t.Context(), true)
 		if err != nil {
 			t.Fatalf("%q: %v", foreign, err)
 		}
-		plan, err := awsauth.MakePlan(doc, nil, awsauth.Request{Sources: []awsauth.Source{{Name: "group/" + h, Entries: []awsauth.Entry{
-			{Kind: awsauth.Role, ARN: "arn:aws:iam::111122223333:role/taken", Username: "ours", Groups: []string{"ours"}},
-			{Kind: awsauth.Role, ARN: "arn:aws:iam::111122223333:role/new", Username: "ours"},
-		}}}})
-		if err != nil {
-			t.Fatalf("%q: %v", foreign, err)
+		if plan := out.Plan; len(plan.Conflicts) != 1 || len(plan.Changes)+len(plan.Held) != 2 {
+			t.Fatalf("%q: %d conflicts, %d changes and %d holds, want 1, and 2 together", h, len(plan.Conflicts), len(plan.Changes), len(plan.Held))
 		}
-		if len(plan.Conflicts) != 1 || len(plan.Changes) != 2 {
-			t.Fatalf("%q: %d conflicts and %d changes, want 1 and 2", h, len(plan.Conflicts), len(plan.Changes))
-		}
-		out := &agent.Outcome{Plan: plan, Failed: map[string]error{"group/" + h: errors.New(h)}}
+		out.Plan.Held = append(out.Plan.Held, awsauth.Hold{ID: "id", Source: "group/" + h, Changes: out.Plan.Changes})
+		out.Failed = map[string]error{"group/" + h: errors.New(h)}
 		for _, colour := range []bool{false, true} {
 			var b bytes.Buffer
 			if err := renderPlan(&b, out, "kube-system/aws-auth", colour); err != nil {

@@ -38,7 +38,7 @@ func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error
 		count[sign(p.Changes[i].Op)]++
 	}
 	if out.Mended != "" {
-		fmt.Fprintf(&b, "%s! %s%s\n", c.red, out.Mended, c.reset)
+		fmt.Fprintf(&b, "%s! %s%s\n", c.red, visible.Text(out.Mended), c.reset)
 	}
 	if !p.Writes() {
 		fmt.Fprintf(&b, "%s: nothing to change; %d entries of ours, %d foreign\n", name, len(p.Ours), p.Foreign)
@@ -103,13 +103,13 @@ func renderChange(b *bytes.Buffer, ch *awsauth.Change, c palette) {
 
 // renderHold prints what waits, and how to let it go on.
 func renderHold(b *bytes.Buffer, h *awsauth.Hold, c palette) {
-	why := fmt.Sprintf("%d of %d entries of %s", len(h.Changes), h.Of, cmp.Or(h.Source, "no known source"))
+	why := fmt.Sprintf("%d of %d entries of %s", len(h.Changes), h.Of, visible.Text(cmp.Or(h.Source, "no known source")))
 	if h.Source == awsauth.Masters {
 		why = "nobody would be in system:masters any more"
 	}
 	fmt.Fprintf(b, "%s! held back %s%s   %s; it waits for: rolecall approve %s\n", c.yellow, h.ID, c.reset, why, h.ID)
 	for i := range h.Changes {
-		fmt.Fprintf(b, "      %s %-8s %s\n", sign(h.Changes[i].Op), h.Changes[i].Entry.Kind, h.Changes[i].Entry.ARN)
+		fmt.Fprintf(b, "      %s %-8s %s\n", sign(h.Changes[i].Op), h.Changes[i].Entry.Kind, visible.Text(h.Changes[i].Entry.ARN))
 	}
 }
 

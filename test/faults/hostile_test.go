@@ -22,7 +22,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/ptr"
 
 	"github.com/rolecall/rolecall/roster"
@@ -113,13 +112,11 @@ iamGroups:
 
 	secrets := []string{token, secretBody, "wJalrXUtnFEMI"}
 	for _, n := range agents {
-		kubeconfig, err := clientcmd.LoadFromFile(filepath.Join(filepath.Dir(n.Mount.Dir()), "kubeconfig"))
+		bearer, err := os.ReadFile(filepath.Join(filepath.Dir(n.Mount.Dir()), "token"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, user := range kubeconfig.AuthInfos {
-			secrets = append(secrets, user.Token[:40], user.Token[len(user.Token)-40:])
-		}
+		secrets = append(secrets, string(bearer[:40]), string(bearer[len(bearer)-40:]))
 	}
 	for i, n := range agents {
 		text, err := os.ReadFile(n.LogPath())
@@ -169,8 +166,16 @@ iamGroups:
 		}
 	}
 	for _, args := range [][]string{
-		{"plan", "--config", good}, {"plan", "--config", good, "-o", "json"}, {"plan", "--config", bad}, {"validate", good}, {"validate", bad},
-		{"plan", "--context", hostile}, {"plan", "-o", hostile}, {hostile}, {"validate", hostile}, {"agent", "--log-format", hostile},
+		{"plan", "--config", good},
+		{"plan", "--config", good, "-o", "json"},
+		{"plan", "--config", bad},
+		{"validate", good},
+		{"validate", bad},
+		{"plan", "--context", hostile},
+		{"plan", "-o", hostile},
+		{hostile},
+		{"validate", hostile},
+		{"agent", "--log-format", hostile},
 	} {
 		got, err := s.Run(t.Context(), args...)
 		if err != nil {
@@ -210,11 +215,12 @@ func prints(t *testing.T, what, text string) {
 // others write. The hash is of the config in force alone, and the version is the
 // binary's.
 var labelValues = map[string]*regexp.Regexp{
-	"source":    regexp.MustCompile(`^(file|permission-set|group|karpenter|extra|node|unknown)$`),
+	"source":    regexp.MustCompile(`^(file|permission-set|group|karpenter|extra|node|unknown|system:masters)$`),
 	"kind":      regexp.MustCompile(`^(role|user|account)$`),
-	"object":    regexp.MustCompile(`^(aws-auth|ledger)$`),
+	"object":    regexp.MustCompile(`^(aws-auth|ledger|revision)$`),
 	"result":    regexp.MustCompile(`^(ok|conflict|error|unchanged|changed|malformed|written|fresh|loaded|invalid|unreadable|denied|throttled|not_found|timeout|truncated|unreachable|other)$`),
 	"operation": regexp.MustCompile(`^(ListRoles|GetGroup|GetCallerIdentity|AssumeRole|AssumeRoleWithWebIdentity)$`),
+	"reason":    regexp.MustCompile(`^(deleted|malformed)$`),
 	"hash":      regexp.MustCompile(`^[0-9a-f]{12}$`),
 	"le":        regexp.MustCompile(`^([0-9.e+-]+|\+Inf)$`),
 }
