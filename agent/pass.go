@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
 )
@@ -91,6 +92,7 @@ func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dr
 		Guard:          &awsauth.Guard{Percent: spec.RemovalLimit, Approved: awsauth.Approved(cm.Annotations[awsauth.ApprovalAnnotation], l.now())},
 		AddOnly:        addOnly,
 		Config:         spec.Hash,
+		Written:        cm.Annotations[awsauth.WriteAnnotation],
 		Other:          binarySize(base),
 		Now:            l.now(),
 	})
@@ -215,7 +217,7 @@ func (l *Leader) carryOut(ctx context.Context, ledger *ledgerObject, cm *corev1.
 		}
 	}
 	written, err := call(ctx, func(ctx context.Context) (*corev1.ConfigMap, error) {
-		return l.awsAuth.Put(ctx, toWrite(cm, mended, plan))
+		return l.awsAuth.Put(ctx, toWrite(cm, mended, plan, ledger.content))
 	})
 	l.metrics.wrote("aws-auth", err)
 	if err != nil {
@@ -240,8 +242,8 @@ func (l *Leader) carryOut(ctx context.Context, ledger *ledgerObject, cm *corev1.
 	return nil
 }
 
-// toWrite is aws-auth with the plan's text.
-func toWrite(cm *corev1.ConfigMap, mended *mending, plan *awsauth.Plan) *corev1.ConfigMap {
+// toWrite is aws-auth with the plan's text, signed with the ledger that stands.
+func toWrite(cm *corev1.ConfigMap, mended *mending, plan *awsauth.Plan, ledger *awsauth.Ledger) *corev1.ConfigMap {
 	if mended != nil {
 		cm = mended.base
 	}
@@ -250,6 +252,7 @@ func toWrite(cm *corev1.ConfigMap, mended *mending, plan *awsauth.Plan) *corev1.
 		cm.Data = map[string]string{}
 	}
 	maps.Copy(cm.Data, plan.After.Data())
+	metav1.SetMetaDataAnnotation(&cm.ObjectMeta, awsauth.WriteAnnotation, ledger.ID())
 	if len(plan.Held) == 0 {
 		delete(cm.Annotations, awsauth.ApprovalAnnotation) // used, or over
 	}

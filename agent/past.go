@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -127,24 +128,14 @@ func (p *past) recordNow(ctx context.Context, cm *corev1.ConfigMap, who, why, br
 	return number, err
 }
 
-// content is what is kept of aws-auth: all but approvals, which are good for
-// once.
+// content is what is kept of aws-auth: all but our own annotations, which are
+// good for one write.
 func content(cm *corev1.ConfigMap) history.Content {
 	c := history.ContentOf(cm)
-	if _, ok := c.Annotations[awsauth.ApprovalAnnotation]; ok {
-		c.Annotations = withoutApprovals(c.Annotations)
-	}
+	c.Annotations = maps.Clone(c.Annotations)
+	delete(c.Annotations, awsauth.ApprovalAnnotation)
+	delete(c.Annotations, awsauth.WriteAnnotation)
 	return c
-}
-
-func withoutApprovals(annotations map[string]string) map[string]string {
-	out := make(map[string]string, len(annotations))
-	for k, v := range annotations {
-		if k != awsauth.ApprovalAnnotation {
-			out[k] = v
-		}
-	}
-	return out
 }
 
 // A mending is what a pass puts back into an aws-auth that was deleted or that

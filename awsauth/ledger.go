@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +37,7 @@ type Owned struct {
 	Claims  []Claim   `json:"claims,omitempty"`  // who asks for it, the most explicit first
 	Since   time.Time `json:"since"`             // when it was planned first
 	Pending bool      `json:"pending,omitempty"` // about to be written, or waiting for a foreign entry to go: not known to stand in aws-auth
+	Waiting bool      `json:"waiting,omitempty"` // the latter
 }
 
 // A Claim is what one source asks for an ARN.
@@ -42,6 +45,21 @@ type Claim struct {
 	Source   string   `json:"source"`
 	Username string   `json:"username,omitempty"`
 	Groups   []string `json:"groups,omitempty"`
+}
+
+// WriteAnnotation is the annotation of aws-auth that every write of ours sets to
+// the [Ledger.ID] of the ledger that stood then. Where it still is the ledger's,
+// that write was done, and what the ledger has pending is ours, mark or not.
+const WriteAnnotation = "rolecall.dev/write"
+
+// ID stands for all that the ledger says.
+func (l *Ledger) ID() string {
+	body, err := json.Marshal(ledgerFile{ledgerVersion, l.Config, l.Owned, l.Held})
+	if err != nil { // it is made of texts and times
+		return ""
+	}
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:8])
 }
 
 // ErrNewerLedger says that a newer rolecall wrote the ledger.
@@ -104,7 +122,7 @@ func (l *Ledger) Encode() ([]byte, error) {
 func (l *Ledger) Equal(m *Ledger) bool {
 	sameHold := func(a, b Hold) bool { return a.ID == b.ID && a.Of == b.Of && a.Since.Equal(b.Since) }
 	return l.Config == m.Config && slices.EqualFunc(l.Held, m.Held, sameHold) && slices.EqualFunc(l.Owned, m.Owned, func(a, b Owned) bool {
-		return a.Kind == b.Kind && a.ARN == b.ARN && sameGrant(a.Entry, b.Entry) && a.Pending == b.Pending && a.Since.Equal(b.Since) &&
+		return a.Kind == b.Kind && a.ARN == b.ARN && sameGrant(a.Entry, b.Entry) && a.Pending == b.Pending && a.Waiting == b.Waiting && a.Since.Equal(b.Since) &&
 			slices.EqualFunc(a.Claims, b.Claims, func(c, d Claim) bool {
 				return c.Source == d.Source && c.Username == d.Username && slices.Equal(c.Groups, d.Groups)
 			})

@@ -37,6 +37,8 @@ type Request struct {
 	AddOnly bool
 	// Config is the hash of the config that the sources come from.
 	Config string
+	// Written is the value of aws-auth's [WriteAnnotation].
+	Written string
 	// Other is the size in bytes of what else the API server counts against
 	// [Limit]: the ConfigMap's binaryData.
 	Other int
@@ -183,6 +185,7 @@ type merge struct {
 	stays      []Owned // entries of ours after the write
 	waits      []Owned // what failed sources asked and foreign entries answer for
 	held       []Hold  // what a first run found that has to wait
+	done       bool    // what the ledger has pending was written
 	tally      tally
 }
 
@@ -194,6 +197,8 @@ func newMerge(doc *Document, ledger *Ledger, req Request) *merge {
 		identities: make(map[string]*identity, n),
 		edits:      map[Kind]*edit{Role: {}, User: {}, Account: {}},
 	}
+	pending := func(o Owned) bool { return o.Pending && !o.Waiting }
+	m.done = req.Written != "" && slices.ContainsFunc(ledger.Owned, pending) && req.Written == ledger.ID()
 	for _, s := range req.Sources {
 		if s.Failed {
 			m.failed[s.Name], m.failed[unknownSource] = true, true
@@ -320,8 +325,9 @@ func (m *merge) decide(k string, frozen bool) {
 
 // claimOwnership tells ours from foreign: ours carries our mark, or one of a
 // tool that we adopt from, or has lost its mark and stands otherwise as the
-// ledger has it. An entry that was only about to be written proves nothing: an
-// unmarked one with its ARN came from somebody else. An account has no mark, so
+// ledger has it. An entry that was only about to be written proves nothing,
+// unless the write is known to have been done: an unmarked one with its ARN came
+// from somebody else. An account has no mark, so
 // there it does: an account that nobody takes away again would be worse than
 // one that somebody else added at the very same moment.
 func (m *merge) claimOwnership(id *identity) {
@@ -338,7 +344,7 @@ func (m *merge) claimOwnership(id *identity) {
 	for i := range id.standing {
 		p := &id.standing[i]
 		for _, o := range id.owned {
-			if (!o.Pending || p.Kind == Account) && o.Kind == p.Kind && p.mark == "" && sameGrant(o.Entry, p.Entry) {
+			if (!o.Pending || p.Kind == Account || m.done && !o.Waiting) && o.Kind == p.Kind && p.mark == "" && sameGrant(o.Entry, p.Entry) {
 				p.ours = true
 				return
 			}
@@ -403,7 +409,7 @@ func (m *merge) wait(id *identity) {
 		}
 	}
 	if len(claims) > 0 && id.want.Kind != Account {
-		m.waits = append(m.waits, Owned{Entry: id.want.Entry, Claims: claims, Since: m.since(id), Pending: true})
+		m.waits = append(m.waits, Owned{Entry: id.want.Entry, Claims: claims, Since: m.since(id), Pending: true, Waiting: true})
 	}
 }
 

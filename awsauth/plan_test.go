@@ -656,3 +656,38 @@ func parse(tb testing.TB, data map[string]string) *Document {
 	}
 	return doc
 }
+
+// A leader that died right after its write left a signature: what it wrote is
+// ours even if somebody has stripped the marks before the next one looked.
+// Without it the same entry is of somebody else.
+func TestSignedWriteProvesWhatIsPending(t *testing.T) {
+	guest, changes := user("guest", "guest", "dev"), role("changes", "old")
+	first := mustPlan(t, mustParse(t, nil), nil, Request{Sources: []Source{from("file", changes)}, Now: now})
+	ask := Request{Sources: []Source{from("file", role("changes", "new"), guest)}, Now: now}
+	p := mustPlan(t, first.After, settledOf(first, nil), ask)
+	stripped := stripMarks(t, p.After)
+	for _, test := range []struct {
+		name, written string
+		want          []string
+	}{
+		{"signed", p.Ahead.ID(), nil},
+		{"not signed", "", []string{"role/changes new[]", "user/guest guest[dev]"}},
+		{"signed before that", first.Ahead.ID(), []string{"role/changes new[]", "user/guest guest[dev]"}},
+	} {
+		data, err := p.Ahead.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ledger, err := DecodeLedger(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := ask
+		ask.Written = test.written
+		next := mustPlan(t, stripped, ledger, ask)
+		gone := mustPlan(t, next.After, settledOf(next, ledger), Request{Now: now})
+		if diff := cmp.Diff(test.want, resolution(gone.After)); diff != "" {
+			t.Errorf("%s: after nobody asks any more there is (-want +got):\n%s", test.name, diff)
+		}
+	}
+}

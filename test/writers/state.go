@@ -10,8 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A state is all that a version of aws-auth holds, cut into what one edit can
-// make or end.
+// ours is the annotation that rolecall signs its writes with.
+const ours = "rolecall.dev/write"
+
+// A state is all that a version of aws-auth holds but that, cut into what one
+// edit can make or end.
 type state struct {
 	lists map[string][]Atom // by the key of data
 	pairs map[pair]value    // all else: other keys, labels, annotations
@@ -49,6 +52,9 @@ func readState(cm *corev1.ConfigMap) (*state, error) {
 		s.pairs[pair{"labels", key}] = value{Text: text}
 	}
 	for key, text := range cm.Annotations {
+		if key == ours {
+			continue
+		}
 		s.pairs[pair{"annotations", key}] = value{Text: text}
 	}
 	return s, nil
