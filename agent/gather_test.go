@@ -64,6 +64,7 @@ func (w *world) gatherer() *gatherer {
 		now:       func() time.Time { return w.now },
 		caller:    callerView{err: errNotAsked},
 		success:   map[string]time.Time{}, missing: map[string]time.Time{},
+		verdicts: verdicts{due: make(chan struct{}, 1)},
 	}
 }
 

@@ -17,11 +17,15 @@ import (
 // had its way with config.yaml, and loads it.
 func mounted(t *testing.T, edit func(string) string) config.Config {
 	t.Helper()
+	return configOf(t, edit(find[corev1.ConfigMap](t, "ConfigMap", "rolecall-system", "rolecall").Data["config.yaml"]))
+}
+
+// configOf loads the text of a config.yaml.
+func configOf(t *testing.T, text string) config.Config {
+	t.Helper()
 	dir := t.TempDir()
-	for key, text := range find[corev1.ConfigMap](t, "ConfigMap", "rolecall-system", "rolecall").Data {
-		if err := os.WriteFile(filepath.Join(dir, key), []byte(edit(text)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	file, err := config.Load(dir)
 	if err != nil {

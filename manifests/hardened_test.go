@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 
+	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/roster"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
@@ -602,7 +603,8 @@ func TestServerAcceptsHardened(t *testing.T) {
 	for _, w := range a.warnings.text {
 		t.Errorf("the server warns: %s", w)
 	}
-	// What the base has is there unchanged, but for the DaemonSet's nodes.
+	// What the base has is there unchanged, but for the DaemonSet's nodes and what
+	// the config says of reports.
 	for _, want := range install(t) {
 		i := slices.IndexFunc(all, func(u *unstructured.Unstructured) bool {
 			return u.GetKind() == want.GetKind() && u.GetNamespace() == want.GetNamespace() && u.GetName() == want.GetName()
@@ -612,6 +614,13 @@ func TestServerAcceptsHardened(t *testing.T) {
 			continue
 		}
 		got := all[i].DeepCopy()
+		if got.GetKind() == "ConfigMap" {
+			text, _, _ := unstructured.NestedString(got.Object, "data", "config.yaml")
+			if c := configOf(t, text); c.NodeRoles.Verify != config.VerifyEC2 || !c.NodeRoles.Report {
+				t.Errorf("the overlay's config believes every report: %+v", c.NodeRoles)
+			}
+			continue
+		}
 		if got.GetKind() == "DaemonSet" {
 			unstructured.RemoveNestedField(got.Object, "spec", "template", "spec", "nodeSelector", candidateLabel)
 		}

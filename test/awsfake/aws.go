@@ -2,6 +2,7 @@ package awsfake
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/xml"
 	"fmt"
@@ -43,15 +44,17 @@ type AWSOptions struct {
 type AWS struct {
 	server server
 
-	mu       sync.Mutex
-	options  AWSOptions
-	roles    map[string]Role
-	users    map[string]User
-	groups   map[string]group
-	sessions map[string]session // by access key id
-	faults   map[string]*Fault  // by operation
-	requests map[string]int     // by operation
-	callers  map[string]string  // by operation: ARN of the last one, whatever the answer
+	mu        sync.Mutex
+	options   AWSOptions
+	roles     map[string]Role
+	users     map[string]User
+	groups    map[string]group
+	profiles  map[string]string   // instance profiles: the role of each, or none
+	instances map[string]instance // by private DNS name
+	sessions  map[string]session  // by access key id
+	faults    map[string]*Fault   // by operation
+	requests  map[string]int      // by operation
+	callers   map[string]string   // by operation: ARN of the last one, whatever the answer
 }
 
 // session is what AssumeRole gave to a caller.
@@ -79,14 +82,16 @@ func NewAWS(o AWSOptions) *AWS {
 		o.SessionLife = time.Hour
 	}
 	return &AWS{
-		options:  o,
-		roles:    map[string]Role{},
-		users:    map[string]User{},
-		groups:   map[string]group{},
-		sessions: map[string]session{},
-		faults:   map[string]*Fault{},
-		requests: map[string]int{},
-		callers:  map[string]string{},
+		options:   o,
+		roles:     map[string]Role{},
+		users:     map[string]User{},
+		groups:    map[string]group{},
+		profiles:  map[string]string{},
+		instances: map[string]instance{},
+		sessions:  map[string]session{},
+		faults:    map[string]*Fault{},
+		requests:  map[string]int{},
+		callers:   map[string]string{},
 	}
 }
 
@@ -155,6 +160,9 @@ func action(operation string) string {
 	if isSTS(operation) {
 		return "sts:" + operation
 	}
+	if isEC2(operation) {
+		return "ec2:" + operation
+	}
 	return "iam:" + operation
 }
 
@@ -175,7 +183,7 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.requests[operation]++
 	caller, refusal := a.authenticate(r, operation)
 	a.callers[operation] = caller
-	page, _, markerErr := decodeMarker(r.PostForm.Get("Marker"))
+	page, _, markerErr := decodeMarker(cmp.Or(r.PostForm.Get("Marker"), r.PostForm.Get("NextToken")))
 	fault := a.take(operation, page)
 	a.mu.Unlock()
 
@@ -232,6 +240,9 @@ func (a *AWS) call(operation, caller string, form url.Values, fault *Fault) (any
 	if isSTS(operation) {
 		want = stsVersion
 	}
+	if isEC2(operation) {
+		want = ec2Version
+	}
 	if got := form.Get("Version"); got != want {
 		return nil, &apiError{http.StatusBadRequest, "InvalidAction", fmt.Sprintf("could not find operation %s for version %s", operation, got)}
 	}
@@ -249,6 +260,10 @@ func (a *AWS) call(operation, caller string, form url.Values, fault *Fault) (any
 		return a.getGroup(form, fault)
 	case "GetUser":
 		return a.getUser(form)
+	case "GetInstanceProfile":
+		return a.getInstanceProfile(form)
+	case "DescribeInstances":
+		return a.describeInstances(form)
 	case "GetCallerIdentity":
 		return a.getCallerIdentity(caller), nil
 	case "AssumeRole":
@@ -298,6 +313,10 @@ func encode(operation string, result any) ([]byte, error) {
 	var b bytes.Buffer
 	e := xml.NewEncoder(&b)
 	e.Indent("", "  ")
+	if isEC2(operation) { // whose answers are wrapped once
+		err := e.EncodeElement(result, xml.StartElement{Name: xml.Name{Space: ec2XMLNS, Local: operation + "Response"}})
+		return b.Bytes(), err
+	}
 	root := xml.StartElement{Name: xml.Name{Space: ns, Local: operation + "Response"}}
 	if err := e.EncodeToken(root); err != nil {
 		return nil, err
@@ -332,18 +351,31 @@ func writeError(w http.ResponseWriter, operation string, e *apiError) {
 		fault = "Receiver"
 	}
 	type detail struct {
-		Type, Code, Message string
+		Type          string `xml:",omitempty"`
+		Code, Message string
 	}
-	body, err := xml.Marshal(struct {
+	if isEC2(operation) {
+		writeXML(w, e.status, struct {
+			XMLName   xml.Name
+			Error     detail `xml:"Errors>Error"`
+			RequestID string
+		}{xml.Name{Local: "Response"}, detail{"", e.code, e.message}, rand.Text()})
+		return
+	}
+	writeXML(w, e.status, struct {
 		XMLName   xml.Name
 		Error     detail
 		RequestID string `xml:"RequestId"`
 	}{xml.Name{Space: ns, Local: "ErrorResponse"}, detail{fault, e.code, e.message}, rand.Text()})
+}
+
+func writeXML(w http.ResponseWriter, status int, v any) {
+	body, err := xml.Marshal(v)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/xml")
-	w.WriteHeader(e.status)
+	w.WriteHeader(status)
 	_, _ = io.Copy(w, bytes.NewReader(body))
 }

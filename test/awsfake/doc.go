@@ -1,6 +1,6 @@
 // Package awsfake stands in for the parts of AWS that rolecall talks to: the
-// instance metadata service of a node ([IMDS]) and the IAM and STS query APIs
-// ([AWS]). Both are plain http.Handlers that can be started on a loopback port,
+// instance metadata service of a node ([IMDS]) and the query APIs of IAM, STS and
+// EC2 ([AWS]). Both are plain http.Handlers that can be started on a loopback port,
 // and both are found by an unmodified program through the SDK's own
 // environment variables, which Env returns.
 //

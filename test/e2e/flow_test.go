@@ -102,9 +102,14 @@ func TestMainFlow(t *testing.T) {
 		"mapRoles": othersRoles, "mapUsers": othersUsers + mapperUsers, "mapAccounts": othersAccounts, "unknown": "key",
 	})
 
-	began := time.Now()
+	// All are there before the first agent runs: a leader counts them once a minute.
+	var nodes []*fleet.Node
 	for name, role := range map[string]string{"node-a": "workers", "node-b": "workers", "node-c": "ingress"} {
-		c.start(name, role)
+		nodes = append(nodes, c.add(name, role))
+	}
+	began := time.Now()
+	for _, n := range nodes {
+		c.startAgent(n)
 	}
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"),

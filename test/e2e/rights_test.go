@@ -28,8 +28,13 @@ import (
 // is there, the test fails until they are taken out of here.
 var (
 	expectedSoon      = []string{}
-	expectedSoonOfAWS = []string{"ec2:DescribeInstances", "iam:GetInstanceProfile"}
+	expectedSoonOfAWS = []string{}
 )
+
+// everyVerifiedSource is everySource with reports that EC2 has to bear out.
+func everyVerifiedSource() string {
+	return strings.Replace(everySource, "nodeRoles:\n", "nodeRoles:\n  verify: ec2\n", 1)
+}
 
 // All that agents do in a cluster, under the overlay hardened, by an audit log of
 // the API server: what a Role grants is used, what is used is granted, and what
@@ -54,7 +59,7 @@ func TestRights(t *testing.T) {
 		}
 	})
 	c := newClusterOf(t, fleet.Options{
-		ControlPlane: cp, Overlay: "hardened", Config: files(everySource), Flags: quick, AWS: awsfake.AWSOptions{PageSize: 2},
+		ControlPlane: cp, Overlay: "hardened", Config: files(everyVerifiedSource()), Flags: quick, AWS: awsfake.AWSOptions{PageSize: 2},
 	})
 	c.liveThroughAll()
 	if err := c.Close(); err != nil { // all is in the log then
@@ -117,10 +122,18 @@ func (c *cluster) liveThroughAll() {
 	c.AWS.SetMembers("Developers", "ben", "cleo")
 	c.create(map[string]string{"mapRoles": othersRoles})
 	c.fillHistory()
+	for _, role := range []string{"control", "workers", "ingress"} {
+		c.AWS.SetProfile("eks-"+role, role)
+	}
 	for _, name := range []string{"candidate-a", "candidate-b"} {
+		c.AWS.SetInstance(name, "eks-control")
 		c.start(name, "control")
 	}
-	for name, role := range map[string]string{"reporter-a": "workers", "reporter-b": "ingress"} {
+	// One of them reports a role that its instance does not have.
+	c.AWS.SetInstance("reporter-a", "eks-workers")
+	c.AWS.SetInstance("reporter-b", "eks-ingress")
+	c.AWS.SetInstance("reporter-c", "eks-workers")
+	for name, role := range map[string]string{"reporter-a": "workers", "reporter-b": "ingress", "reporter-c": "stolen"} {
 		n, err := c.AddReporter(c.t.Context(), name, role)
 		if err != nil {
 			c.t.Fatal(err)
@@ -141,14 +154,15 @@ func (c *cluster) liveThroughAll() {
 	}
 	c.mapped("all is merged", append(foreign, want...)...)
 	leader := c.leader()
+	c.recorded("ReportRefused", "reporter-c", "runs under "+account+"role/workers")
 
 	// Each write is told by an Event, and one that says the same as another counts
 	// that one up. A content that comes back is a revision that is there already.
-	extra := strings.Replace(everySource, `["555566667777"]`, `["555566667777", "666677778888"]`, 1)
+	extra := strings.Replace(everyVerifiedSource(), `["555566667777"]`, `["555566667777", "666677778888"]`, 1)
 	for range 3 {
 		c.swap(extra)
 		c.mapped("an account more", append(append(foreign, want...), fleet.Mapping{ARN: "666677778888"})...)
-		c.swap(everySource)
+		c.swap(everyVerifiedSource())
 		c.mapped("and gone", append(foreign, want...)...)
 	}
 
