@@ -68,8 +68,8 @@ test-short: ## Test what needs no kube-apiserver
 	@$(call in_modules,$(GO) test -short $(testflags) ./...)
 
 .PHONY: faults
-faults: control-plane ## Break what the leader stands on, thoroughly (4 minutes)
-	@export $(stage) ROLECALL_FAULTS=1; $(GO) test $(testflags) ./test/faults
+faults: control-plane ## Break what agents stand on; eight tools write while leaders die (minutes)
+	@export $(stage) ROLECALL_FAULTS=1; $(GO) test $(testflags) ./test/faults ./test/writers ./test/soak
 
 .PHONY: race
 race: ## Test everything with the race detector
