@@ -20,6 +20,7 @@ const LedgerKey = "ledger.json.gz"
 const (
 	ledgerVersion = 1
 	ledgerMax     = 64 << 20 // bytes unpacked; 6,500 entries take about 3 MiB
+	ledgerObjects = 500_000  // in it; 6,500 entries with five claims each are 40,000
 )
 
 // A Ledger remembers which entries of aws-auth are ours. It is written before
@@ -89,6 +90,9 @@ func DecodeLedger(data []byte) (*Ledger, error) {
 	}
 	if len(body) > ledgerMax {
 		return nil, fmt.Errorf("unpack the ledger: more than %d MiB", ledgerMax>>20)
+	}
+	if bytes.Count(body, []byte("{")) > ledgerObjects { // each takes many times its text
+		return nil, fmt.Errorf("read the ledger: more than %d objects", ledgerObjects)
 	}
 	var f ledgerFile
 	if err := json.Unmarshal(body, &f); err != nil {

@@ -19,7 +19,11 @@ func TestLedgerKeepsAll(t *testing.T) {
 		{Entry: role("a", "a", "g1", "g2"), Since: now, Claims: []Claim{{"file", "a", []string{"g1"}}, {"", "", nil}}},
 		pending(owned(role("a", "b"), "node")),
 		owned(user("ü # \u2028", "{{SessionName}}"), "group/x"),
-	}}
+	}, Held: []Hold{{ID: "0123456789ab", Source: "group/x", Of: 9, Since: now, Changes: []Change{
+		{Op: Remove, Entry: user("x", "x", "g"), Sources: []string{"group/x"}},
+		{Op: Update, Entry: role("y", "y"), Before: &Entry{Role, "y", "y", []string{Masters}}},
+	}}}}
+	ledger.Owned[2].Waiting = true
 	data, err := ledger.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +53,8 @@ func TestLedgerEqual(t *testing.T) {
 		"username":       func(l *Ledger) { l.Owned[0].Username = "b" },
 		"groups":         func(l *Ledger) { l.Owned[0].Groups = []string{"g1"} },
 		"pending":        func(l *Ledger) { l.Owned[0].Pending = true },
+		"waiting":        func(l *Ledger) { l.Owned[0].Waiting = true },
+		"hold":           func(l *Ledger) { l.Held = []Hold{{ID: "a"}} },
 		"since":          func(l *Ledger) { l.Owned[0].Since = now },
 		"claim's source": func(l *Ledger) { l.Owned[0].Claims[0].Source = "node" },
 		"claim's name":   func(l *Ledger) { l.Owned[0].Claims[0].Username = "b" },
@@ -138,6 +144,19 @@ func TestLedgerBomb(t *testing.T) {
 	}
 	if _, err := DecodeLedger(out.Bytes()); err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Much fits into little, and each object takes many times its text.
+func TestLedgerOfManyObjects(t *testing.T) {
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	fmt.Fprintf(zip, `{"version": 1, "owned": [{}%s]}`, strings.Repeat(",{}", ledgerObjects))
+	if err := zip.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := DecodeLedger(packed.Bytes()); err == nil || !strings.Contains(err.Error(), "objects") {
+		t.Errorf("%d bytes were taken for a ledger: %v", packed.Len(), err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -90,8 +92,32 @@ func unescaped(s string) string {
 // bridgeKlog sends what client-go logs through klog to our logger. klog is a
 // global, so this is for a process's start alone.
 func bridgeKlog(log *slog.Logger) {
-	klog.SetSlogLogger(log.With("logger", "client-go"))
+	klog.SetSlogLogger(slog.New(calmer{log.Handler()}).With("logger", "client-go"))
 }
+
+// calmer lowers what client-go says of requests that we have ended ourselves:
+// at level error it would ask for somebody to act.
+type calmer struct{ slog.Handler }
+
+func (h calmer) Handle(ctx context.Context, r slog.Record) error {
+	ended := false
+	r.Attrs(func(a slog.Attr) bool {
+		err, isError := a.Value.Any().(error)
+		ended = ended || isError && errors.Is(err, context.Canceled)
+		return !ended
+	})
+	if ended && r.Level > slog.LevelDebug {
+		r.Level = slog.LevelDebug
+		if !h.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h calmer) WithAttrs(attrs []slog.Attr) slog.Handler { return calmer{h.Handler.WithAttrs(attrs)} }
+
+func (h calmer) WithGroup(name string) slog.Handler { return calmer{h.Handler.WithGroup(name)} }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

@@ -437,10 +437,6 @@ func (d *drill) end() {
 	for _, n := range d.Nodes() {
 		for _, never := range []string{"DATA RACE", "panic: ", `"level":"ERROR"`} {
 			found, err := n.LoggedEver(never)
-			// client-go calls it an error that a request was cut off by our end.
-			found = slices.DeleteFunc(found, func(r fleet.Record) bool {
-				return r.Attrs["logger"] == "client-go" && r.Attrs["err"] == "context canceled"
-			})
 			if err != nil || len(found) > 0 {
 				d.t.Errorf("the log of %s holds %q: %v (%v)", n.Name, never, found, err)
 			}
