@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/history"
@@ -78,6 +79,9 @@ func (p *past) formers(ctx context.Context) ([]former, error) {
 	var out []former
 	p.mu.Lock()
 	for _, cm := range slices.Backward(p.seen) {
+		if p.good != nil && !newer(cm, p.good) {
+			continue // the watch was late: a pass has read what came after it
+		}
 		out = append(out, former{content(cm), "as it was a moment ago"})
 	}
 	p.mu.Unlock()
@@ -98,6 +102,12 @@ func (p *past) formers(ctx context.Context) ([]former, error) {
 		out = append(out, former{c, fmt.Sprintf("as of revision %d", r.Number)})
 	}
 	return out, err
+}
+
+// newer reports whether a was written after b.
+func newer(a, b *corev1.ConfigMap) bool {
+	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+	return err == nil && order > 0
 }
 
 // record keeps what aws-auth holds as a revision, unless that is done already
