@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/common/model"
 	"golang.org/x/sync/errgroup"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -140,21 +141,22 @@ iamGroups:
 		}
 	}
 	s.closedLabels(leader)
-	events, err := s.Client.CoreV1().Events(s.AWSAuthNamespace).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reasons := map[string]bool{}
+	var events *corev1.EventList
+	s.eventually("Events tell of all", func(ctx context.Context) (err error) {
+		if events, err = s.Client.CoreV1().Events(s.AWSAuthNamespace).List(ctx, metav1.ListOptions{}); err != nil {
+			return err
+		}
+		for _, reason := range []string{"Conflict", "SourceFailed", "ReportRefused", "Updated"} {
+			if !slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return e.Reason == reason }) {
+				return fmt.Errorf("no Event %s", reason)
+			}
+		}
+		return nil
+	})
 	for _, e := range events.Items {
-		reasons[e.Reason] = true
 		prints(t, "an Event", strings.ReplaceAll(e.Message, "\n", "\x00")+e.Reason)
 		if len(e.Message) > 1024 || strings.Contains(e.Message, secretBody) {
 			t.Errorf("an Event of %d bytes: %q", len(e.Message), e.Message)
-		}
-	}
-	for _, reason := range []string{"Conflict", "SourceFailed", "ReportRefused", "Updated"} {
-		if !reasons[reason] {
-			t.Errorf("no Event %s", reason)
 		}
 	}
 
@@ -219,7 +221,7 @@ var labelValues = map[string]*regexp.Regexp{
 	"kind":      regexp.MustCompile(`^(role|user|account)$`),
 	"object":    regexp.MustCompile(`^(aws-auth|ledger|revision)$`),
 	"result":    regexp.MustCompile(`^(ok|conflict|error|unchanged|changed|malformed|written|fresh|loaded|invalid|unreadable|denied|throttled|not_found|timeout|truncated|unreachable|other)$`),
-	"operation": regexp.MustCompile(`^(ListRoles|GetGroup|GetCallerIdentity|AssumeRole|AssumeRoleWithWebIdentity)$`),
+	"operation": regexp.MustCompile(`^(ListRoles|GetGroup|GetCallerIdentity|AssumeRole|AssumeRoleWithWebIdentity|DescribeInstances|GetInstanceProfile)$`),
 	"reason":    regexp.MustCompile(`^(deleted|malformed)$`),
 	"hash":      regexp.MustCompile(`^[0-9a-f]{12}$`),
 	"le":        regexp.MustCompile(`^([0-9.e+-]+|\+Inf)$`),
