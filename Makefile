@@ -69,7 +69,7 @@ test-short: ## Test what needs no kube-apiserver
 
 .PHONY: faults
 faults: control-plane ## Break what agents stand on; eight tools write while leaders die (minutes)
-	@export $(stage) ROLECALL_FAULTS=1; $(GO) test $(testflags) ./test/faults ./test/writers ./test/soak
+	@export $(stage) ROLECALL_FAULTS=1; $(GO) test $(testflags) -parallel=4 ./test/faults ./test/writers ./test/soak
 
 .PHONY: race
 race: ## Test everything with the race detector

@@ -54,15 +54,6 @@ var made = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 func TestIAMFaults(t *testing.T) {
 	long(t)
 	t.Parallel()
-	s := newSite(t, fromIAM)
-	s.AWS.AddPermissionSet("Admin", suffixA, "", made)
-	s.AWS.AddPermissionSet("Other", suffixA, "", made)
-	s.AWS.AddPermissionSet("Third", suffixA, "", made)
-	s.AWS.SetMembers("Developers", "ana", "ben", "cleo")
-	agent := s.start("node-a", "workers")
-	before := append(developers("ana", "ben", "cleo"), nodeRole("workers"), admin(suffixA))
-	s.maps("merged", before...)
-
 	for _, test := range []struct {
 		name  string
 		fault awsfake.Fault
@@ -81,22 +72,34 @@ func TestIAMFaults(t *testing.T) {
 		{"internal errors", awsfake.Fault{Kind: awsfake.FaultInternal}},
 		{"slow beyond every limit", awsfake.Fault{Kind: awsfake.FaultHang}},
 	} {
-		s.AWS.Fail(awsfake.AnyOperation, test.fault)
-		// Whoever takes a part for the whole drops people.
-		s.AWS.SetMembers("Developers", "ana", "dora", "eve")
-		s.AWS.RemoveRole("AWSReservedSSO_Admin_" + suffixA)
-		s.AWS.AddPermissionSet("Admin", suffixB, "", made)
-		s.askAgain(fromIAM)
-		s.within(3*time.Minute, test.name, agentFails(agent, 1))
-		s.stillMaps(before...)
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting between the SDK's retries
+			s := newSite(t, fromIAM)
+			s.AWS.AddPermissionSet("Admin", suffixA, "", made)
+			s.AWS.AddPermissionSet("Other", suffixA, "", made)
+			s.AWS.AddPermissionSet("Third", suffixA, "", made)
+			s.AWS.SetMembers("Developers", "ana", "ben", "cleo")
+			agent := s.start("node-a", "workers")
+			before := append(developers("ana", "ben", "cleo"), nodeRole("workers"), admin(suffixA))
+			s.maps("merged", before...)
 
-		s.AWS.Heal()
-		s.AWS.SetMembers("Developers", "ana", "ben", "cleo")
-		s.AWS.RemoveRole("AWSReservedSSO_Admin_" + suffixB)
-		s.AWS.AddPermissionSet("Admin", suffixA, "", made)
-		s.askAgain(fromIAM)
-		s.within(3*time.Minute, test.name+", healed", agentFails(agent, 0))
-		s.stillMaps(before...)
+			s.AWS.Fail(awsfake.AnyOperation, test.fault)
+			// Whoever takes a part for the whole drops people.
+			s.AWS.SetMembers("Developers", "ana", "dora", "eve")
+			s.AWS.RemoveRole("AWSReservedSSO_Admin_" + suffixA)
+			s.AWS.AddPermissionSet("Admin", suffixB, "", made)
+			s.askAgain(fromIAM)
+			s.within(3*time.Minute, "the source fails", agentFails(agent, 1))
+			s.stillMaps(before...)
+
+			s.AWS.Heal()
+			s.AWS.SetMembers("Developers", "ana", "ben", "cleo")
+			s.AWS.RemoveRole("AWSReservedSSO_Admin_" + suffixB)
+			s.AWS.AddPermissionSet("Admin", suffixA, "", made)
+			s.askAgain(fromIAM)
+			s.within(3*time.Minute, "healed", agentFails(agent, 0))
+			s.stillMaps(before...)
+		})
 	}
 }
 
