@@ -129,8 +129,14 @@ func TestNamesTellContentsApart(t *testing.T) {
 	s := New(nil, "aws-auth", "")
 	seen := map[string]int{}
 	for i, c := range []Content{
-		{}, text(""), text("a"), text("a\n"), {Data: map[string]string{"a": "b", "c": "d"}}, {Data: map[string]string{"a": "b 1 c 1 d"}},
-		{Labels: map[string]string{"a": "b"}}, {Annotations: map[string]string{"a": "b"}}, {BinaryData: map[string][]byte{"a": []byte("b")}}, {Data: map[string]string{"a": "b"}},
+		{},
+		text(""), text("a"), text("a\n"),
+		{Data: map[string]string{"a": "b", "c": "d"}},
+		{Data: map[string]string{"a": "b 1 c 1 d"}},
+		{Labels: map[string]string{"a": "b"}},
+		{Annotations: map[string]string{"a": "b"}},
+		{BinaryData: map[string][]byte{"a": []byte("b")}},
+		{Data: map[string]string{"a": "b"}},
 	} {
 		name := s.name(c)
 		if j, taken := seen[name]; taken {

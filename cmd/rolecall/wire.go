@@ -93,6 +93,16 @@ type directories struct {
 }
 
 func (d *directories) open(ctx context.Context, region, roleARN string) (agent.Directory, error) {
+	return d.openAs(ctx, region, roleARN)
+}
+
+// instances opens EC2 as the agent itself: the cluster's nodes are in its own
+// account, whatever role is assumed for asking IAM.
+func (d *directories) instances(ctx context.Context, region string) (agent.Instances, error) {
+	return d.openAs(ctx, region, "")
+}
+
+func (d *directories) openAs(ctx context.Context, region, roleARN string) (*directory, error) {
 	if node := d.region.Load(); region == "" && node != nil {
 		region = *node
 	}
@@ -100,17 +110,7 @@ func (d *directories) open(ctx context.Context, region, roleARN string) (agent.D
 	if err != nil {
 		return nil, err
 	}
-	return directory{dir}, nil
-}
-
-// instances opens EC2 as the agent itself: the cluster's nodes are in its own
-// account, whatever role is assumed for asking IAM.
-func (d *directories) instances(ctx context.Context, region string) (agent.Instances, error) {
-	dir, err := d.open(ctx, region, "")
-	if err != nil {
-		return nil, err
-	}
-	return dir.(directory), nil
+	return &directory{dir}, nil
 }
 
 // nodeOf puts an IMDS identity into the agent's words.
