@@ -2,22 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/imds"
 	"github.com/rolecall/rolecall/roster"
-	"github.com/rolecall/rolecall/visible"
 )
 
 type planFlags struct {
@@ -187,16 +183,5 @@ func (f *planFlags) print(w io.Writer, out *agent.Outcome) error {
 		}
 		report.FailedSources[name] = err.Error()
 	}
-	body, err := json.MarshalIndent(report, "", "  ")
-	if err == nil && f.output == "yaml" {
-		body, err = yaml.JSONToYAML(body)
-	}
-	if err != nil {
-		return errors.Join(errors.New("encode the plan"), err)
-	}
-	if f.output == "json" {
-		body = visible.JSON(body)
-	}
-	_, err = fmt.Fprintf(w, "%s\n", body)
-	return err
+	return printObject(w, f.output, report)
 }

@@ -103,15 +103,21 @@ func renderChange(b *bytes.Buffer, ch *awsauth.Change, c palette) {
 
 // renderHold prints what waits, and how to let it go on.
 func renderHold(b *bytes.Buffer, h *awsauth.Hold, c palette) {
-	why := fmt.Sprintf("%d of %d entries of %s", len(h.Changes), h.Of, visible.Text(cmp.Or(h.Source, "no known source")))
-	if h.Source == awsauth.Masters {
-		why = "nobody would be in system:masters any more"
-	}
-	fmt.Fprintf(b, "%s! held back %s%s   %s; it waits for: rolecall approve %s\n", c.yellow, h.ID, c.reset, why, h.ID)
+	fmt.Fprintf(b, "%s! held back %s%s   %s; it waits for: rolecall approve %s\n", c.yellow, h.ID, c.reset, whyHeld(h), h.ID)
 	for i := range h.Changes {
 		fmt.Fprintf(b, "      %s %-8s %s\n", sign(h.Changes[i].Op), h.Changes[i].Entry.Kind, visible.Text(h.Changes[i].Entry.ARN))
 	}
 }
+
+// whyHeld says what is unusual about what a hold would do.
+func whyHeld(h *awsauth.Hold) string {
+	if h.Source == awsauth.Masters {
+		return "nobody would be in system:masters any more"
+	}
+	return fmt.Sprintf("%d of %d entries of %s", len(h.Changes), h.Of, sourceOf(h))
+}
+
+func sourceOf(h *awsauth.Hold) string { return visible.Text(cmp.Or(h.Source, "no known source")) }
 
 func groups(list []string) string {
 	if len(list) == 0 {

@@ -1,10 +1,12 @@
 package e2e_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/test/awsfake"
 )
 
@@ -81,6 +84,29 @@ func TestClusterCommands(t *testing.T) {
 					ts.Check(os.WriteFile(ts.MkAbs(name), []byte(cm.Data[name]), 0o600))
 				}
 			},
+			// members NAME... are those of the group Developers from now on.
+			"members": func(ts *testscript.TestScript, _ bool, args []string) {
+				of(ts).AWS.SetMembers("Developers", args...)
+			},
+			// held NAME puts the ID of what is held back into a variable.
+			"held": func(ts *testscript.TestScript, _ bool, args []string) {
+				ledger, err := of(ts).ledger()
+				ts.Check(err)
+				if len(args) != 1 || len(ledger.Held) != 1 {
+					ts.Fatalf("%d holds, one is wanted with the name of a variable", len(ledger.Held))
+				}
+				ts.Setenv(args[0], ledger.Held[0].ID)
+			},
+			// approved ID... holds aws-auth's annotation against these IDs; an
+			// empty one is none.
+			"approved": func(ts *testscript.TestScript, _ bool, args []string) {
+				cm, err := of(ts).AWSAuth(of(ts).t.Context())
+				ts.Check(err)
+				got := awsauth.Approved(cm.Annotations[awsauth.ApprovalAnnotation], time.Now())
+				if want := strings.Fields(strings.Join(args, " ")); !slices.Equal(got, want) {
+					ts.Fatalf("approved are %q, want %q", got, want)
+				}
+			},
 			// deny OPERATION... has IAM refuse it; without one, all is well again.
 			"deny": func(ts *testscript.TestScript, _ bool, args []string) {
 				of(ts).AWS.Heal()
@@ -110,4 +136,16 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
 	}
+}
+
+// rolecall runs a command as the administrator and returns what it prints.
+func (c *cluster) rolecall(args ...string) string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	r, err := c.Run(ctx, args...)
+	if err != nil || r.Code != 0 {
+		c.t.Fatalf("rolecall %s: exit status %d, %v\n%s%s", strings.Join(args, " "), r.Code, err, r.Stdout, r.Stderr)
+	}
+	return r.Stdout
 }

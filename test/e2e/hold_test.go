@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/test/fleet"
 )
@@ -104,8 +106,11 @@ func TestRemovalsWaitForApproval(t *testing.T) {
 	c.newest()
 	c.stillMapped(append(rest[:6:6], users...)...)
 
-	c.approve(second, time.Now().Add(time.Hour))
-	c.mapped("what was approved is removed", append(rest[:6:6], users[0])...)
+	out := c.rolecall("approve", second, "--yes")
+	c.stillMapped(append(rest[:6:6], users[0])...) // it waits for the leader
+	if want := second + ": done, all 7 changes are made\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("rolecall approve ends with\n%s\nwant\n%s", out, want)
+	}
 	c.metric(leader, 0, "rolecall_removals_held", "source", "group")
 	c.eventually("the approval is used up", func(ctx context.Context) error {
 		cm, err := c.AWSAuth(ctx)
@@ -202,4 +207,13 @@ func TestTakeoverWithAnotherConfig(t *testing.T) {
 	c.logged(third, "adding only, until the mount has settled")
 	c.mapped("it adds, and changes nothing", append(base, fleet.Mapping{ARN: "555566667777"})...)
 	c.mapped("it is taken up when it has settled", now...)
+}
+
+// ledger is what the leader has written down.
+func (c *cluster) ledger() (*awsauth.Ledger, error) {
+	cm, err := c.Client.CoreV1().ConfigMaps(c.Namespace).Get(c.t.Context(), fleet.LedgerName, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
 }
