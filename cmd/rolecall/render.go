@@ -61,7 +61,7 @@ func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error
 	}
 	if p.Writes() || out.Mended != "" {
 		b.WriteByte('\n')
-		renderDiff(&b, out.Before(), p.After.Data(), name, c)
+		renderDiff(&b, out.Before(), p.After.Data(), name, live, "planned", c)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -126,13 +126,24 @@ func groups(list []string) string {
 	return visible.Text(strings.Join(list, ", "))
 }
 
-// renderDiff prints the difference of the keys' texts as a unified diff.
-func renderDiff(b *bytes.Buffer, before, after map[string]string, name string, c palette) {
-	for _, k := range slices.Sorted(maps.Keys(after)) {
+// bothKeys are the keys of both maps, sorted.
+func bothKeys(a, b map[string]string) []string {
+	all := maps.Clone(b)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, a)
+	return slices.Sorted(maps.Keys(all))
+}
+
+// renderDiff prints the difference of the keys' texts as a unified diff; from
+// and to say what the two are.
+func renderDiff(b *bytes.Buffer, before, after map[string]string, name, from, to string, c palette) {
+	for _, k := range bothKeys(before, after) {
 		if before[k] == after[k] {
 			continue
 		}
-		diff := udiff.Unified(name+" "+k+" (live)", name+" "+k+" (planned)", before[k], after[k])
+		diff := udiff.Unified(name+" "+k+" ("+from+")", name+" "+k+" ("+to+")", before[k], after[k])
 		for line := range strings.Lines(visible.Lines(diff)) {
 			tint := ""
 			switch {
