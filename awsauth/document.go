@@ -2,9 +2,11 @@ package awsauth
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 )
 
 // Limit is the size at which the API server refuses a ConfigMap, in bytes of
@@ -127,8 +129,9 @@ func (d *Document) replaceList(kind Kind, texts iter.Seq[string], want []outcome
 
 // outcome is what must stand at one place of a list after an edit.
 type outcome struct {
-	kept    *mapping // an element that must read as before, or nil and
-	written Entry    // an entry of ours
+	kept     *mapping // an element that must read as before, or
+	unmarked *mapping // one that must read as before but for its mark, or
+	written  Entry    // an entry of ours
 }
 
 // expected is the list after an edit, the added entries last.
@@ -137,6 +140,8 @@ func expected(have []mapping, e *edit) []outcome {
 	for i := range have {
 		if entry, ok := e.replace[i]; ok {
 			want = append(want, outcome{written: entry})
+		} else if e.unmark[i] {
+			want = append(want, outcome{unmarked: &have[i]})
 		} else if !e.remove[i] {
 			want = append(want, outcome{kept: &have[i]})
 		}
@@ -171,9 +176,20 @@ func inOrder(kind Kind, list []mapping, want []outcome) error {
 			if got.ARN != w.kept.ARN || got.dropped != w.kept.dropped || !bytes.Equal(got.raw, w.kept.raw) {
 				return fmt.Errorf("entry %d would read otherwise than before", i+1)
 			}
+		case w.unmarked != nil:
+			if !sameButMark(got, w.unmarked) {
+				return fmt.Errorf("entry %d would read otherwise than before but for its mark", i+1)
+			}
 		case !SameARN(got.ARN, w.written.ARN), kind != Account && (!got.inForce() || got.mark != Mark || !sameGrant(got.Entry, w.written)):
 			return fmt.Errorf("entry %d, for %s, would read otherwise than planned", i+1, w.written.ARN)
 		}
 	}
 	return nil
+}
+
+// sameButMark reports whether an element reads as another one did, apart from a
+// mark that it no longer has.
+func sameButMark(got, was *mapping) bool {
+	return got.mark == "" && got.dropped == was.dropped && got.ARN == was.ARN && got.Username == was.Username && slices.Equal(got.Groups, was.Groups) &&
+		maps.EqualFunc(unknownFields(*got), unknownFields(*was), func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
 }

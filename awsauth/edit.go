@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,10 +17,11 @@ import (
 type edit struct {
 	remove  map[int]bool
 	replace map[int]Entry
+	unmark  map[int]bool // elements that only lose their mark
 	add     []Entry
 }
 
-func (e *edit) empty() bool { return len(e.remove)+len(e.replace)+len(e.add) == 0 }
+func (e *edit) empty() bool { return len(e.remove)+len(e.replace)+len(e.unmark)+len(e.add) == 0 }
 
 // rewrites yields the text after an edit, best first. They differ in where
 // added elements go and in how much of replaced ones stays: a block scalar
@@ -33,7 +35,9 @@ func (l *layout) rewrites(e *edit, current []mapping) iter.Seq[string] {
 			_ = yield(l.fill(e.add, l.hole)) && yield(l.fill(e.add, span{l.stop, l.stop}))
 			return
 		case styleFlow:
-			yield(l.rewriteFlow(e, current))
+			if yield(l.rewriteFlow(e, current, false)) && len(e.unmark) > 0 {
+				yield(l.rewriteFlow(e, current, true))
+			}
 			return
 		}
 		last := l.items[len(l.items)-1].end
@@ -47,7 +51,7 @@ func (l *layout) rewrites(e *edit, current []mapping) iter.Seq[string] {
 					return
 				}
 			}
-			if len(e.replace) == 0 {
+			if len(e.replace)+len(e.unmark) == 0 {
 				return
 			}
 		}
@@ -105,11 +109,13 @@ func (l *layout) rewriteBlock(e *edit, current []mapping, at int, whole bool) st
 	}
 	for i, it := range l.items {
 		replacement, replaced := e.replace[i]
-		if !replaced && !e.remove[i] {
+		if !replaced && !e.remove[i] && !e.unmark[i] {
 			continue
 		}
 		copyTo(it.start)
 		switch {
+		case e.unmark[i]:
+			l.unmarkBlock(&out, it, current[i], whole)
 		case !replaced:
 			for _, c := range comments(l.text[it.start:it.end]) {
 				out.WriteString(l.indent + c + l.eol)
@@ -137,19 +143,15 @@ func (l *layout) addBlock(out *strings.Builder, add []Entry) {
 // so does every comment.
 func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have mapping, whole bool) {
 	if whole || !editable(it.fields) {
-		for _, c := range comments(l.text[it.start:it.end]) {
-			out.WriteString(l.indent + c + l.eol)
-		}
-		writeBlock(out, &want, l.indent, l.eol)
-		unknown := unknownFields(have)
-		for _, name := range slices.Sorted(maps.Keys(unknown)) {
-			out.WriteString(l.indent + "  " + scalar(name) + ": " + string(unknown[name]) + l.eol)
-		}
+		l.rewriteWhole(out, it, want, have, ownFields)
 		return
 	}
 	indent := strings.Repeat(" ", it.fields[0].start-it.start)
 	pos := it.start
-	missing := map[string]bool{"arn": true, "username": true, "groups": true, "mark": true}
+	missing := map[string]bool{}
+	for _, what := range ownFields {
+		missing[what] = true
+	}
 	end := func() {
 		if text := out.String(); !strings.HasSuffix(text, "\n") && !strings.HasSuffix(text, "\r") {
 			out.WriteString(l.eol)
@@ -173,13 +175,86 @@ func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have ma
 		pos = f.end
 	}
 	out.WriteString(l.text[pos:it.end])
-	for _, what := range []string{"arn", "username", "groups", "mark"} {
+	for _, what := range ownFields {
 		if missing[what] {
 			end()
 			out.WriteString(indent)
 			writeField(out, what, &want, indent, "", l.eol)
 		}
 	}
+}
+
+// rewriteWhole writes an element of ours anew with these of our fields, those
+// of others, and its comments before it.
+func (l *layout) rewriteWhole(out *strings.Builder, it item, want Entry, have mapping, fields []string) {
+	for _, c := range comments(l.text[it.start:it.end]) {
+		out.WriteString(l.indent + c + l.eol)
+	}
+	writeFields(out, &want, l.indent, l.eol, fields)
+	unknown := unknownFields(have)
+	for _, name := range slices.Sorted(maps.Keys(unknown)) {
+		out.WriteString(l.indent + "  " + scalar(name) + ": " + string(unknown[name]) + l.eol)
+	}
+}
+
+// unmarkBlock takes the mark out of an element of ours. All else stays as it
+// stands where that can be done, and so does every comment.
+func (l *layout) unmarkBlock(out *strings.Builder, it item, have mapping, whole bool) {
+	n := slices.IndexFunc(it.fields, func(f field) bool { return fieldKind(f.name, have.Kind) == "mark" })
+	switch {
+	case whole:
+	case n >= 0 && len(it.fields) > 1 && editable(it.fields):
+		l.cutField(out, it, n)
+		return
+	default:
+		if text, ok := withoutMark(l.text[it.start:it.end]); ok {
+			out.WriteString(text)
+			return
+		}
+	}
+	l.rewriteWhole(out, it, have.Entry, have, unmarkedFields(&have.Entry))
+}
+
+// cutField writes an element without one of its fields, of which it has more.
+// A comment of the field gets a line of its own.
+func (l *layout) cutField(out *strings.Builder, it item, n int) {
+	f := it.fields[n]
+	indent := strings.Repeat(" ", it.fields[0].start-it.start)
+	out.WriteString(l.text[it.start:f.start])
+	rest := l.text[f.end:it.end]
+	found := comments(l.text[f.start:f.end])
+	for i, c := range found {
+		if n > 0 || i > 0 {
+			out.WriteString(indent)
+		}
+		out.WriteString(c + l.eol)
+	}
+	if n == 0 && len(found) == 0 { // the next field moves up beside the dash
+		rest = strings.TrimLeft(rest, white)
+	}
+	out.WriteString(rest)
+}
+
+// markForms are the ways in which a mark stands in an element that has not each
+// field on a line of its own. What they take out is a guess: the element is
+// read back without it.
+var markForms = []struct {
+	mark *regexp.Regexp
+	by   string
+}{
+	{regexp.MustCompile(`,\s*["']?syncedBy["']?\s*:\s*["']?` + Mark + `["']?(\s*[,}])`), "$1"},
+	{regexp.MustCompile(`(\{\s*)["']?syncedBy["']?\s*:\s*["']?` + Mark + `["']?\s*,\s*`), "$1"},
+	{regexp.MustCompile(`(?:\r\n|[\r\n])[ \t]*syncedBy:[ \t]+` + Mark + `[ \t]*([\r\n]|$)`), "$1"},
+}
+
+// withoutMark takes the only mark out of an element's text.
+func withoutMark(text string) (string, bool) {
+	for _, form := range markForms {
+		if len(form.mark.FindAllStringIndex(text, 2)) == 1 {
+			return form.mark.ReplaceAllString(text, form.by), true
+		}
+	}
+	return "", false
 }
 
 // editable reports whether an element can be edited field by field: its keys
@@ -239,13 +314,29 @@ func unknownFields(m mapping) map[string]json.RawMessage {
 
 // writeBlock writes an entry as an element of a block sequence.
 func writeBlock(out *strings.Builder, e *Entry, indent, eol string) {
-	out.WriteString(indent + "- ")
 	if e.Kind == Account {
-		out.WriteString(strconv.Quote(e.ARN) + eol)
+		out.WriteString(indent + "- " + strconv.Quote(e.ARN) + eol)
 		return
 	}
+	writeFields(out, e, indent, eol, ownFields)
+}
+
+// ownFields are the fields that an entry of ours has.
+var ownFields = []string{"arn", "username", "groups", "mark"}
+
+// unmarkedFields are those of an entry that is to be foreign.
+func unmarkedFields(e *Entry) []string {
+	if e.Groups == nil {
+		return ownFields[:2]
+	}
+	return ownFields[:3]
+}
+
+// writeFields writes these fields of an entry as an element of a block sequence.
+func writeFields(out *strings.Builder, e *Entry, indent, eol string, fields []string) {
+	out.WriteString(indent + "- ")
 	inner := indent + "  "
-	for i, what := range []string{"arn", "username", "groups", "mark"} {
+	for i, what := range fields {
 		if i > 0 {
 			out.WriteString(inner)
 		}
@@ -280,7 +371,7 @@ func writeField(out *strings.Builder, what string, e *Entry, indent, beside, eol
 // rewriteFlow edits a flow sequence. Commas are made anew where neighbours
 // change; all else between elements stays where it is, and so do the comments
 // of what goes.
-func (l *layout) rewriteFlow(e *edit, current []mapping) string {
+func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 	join := l.join()
 	lineBreak := join[1:] // between two elements, without the comma
 	lead := l.text[l.open+1 : l.close]
@@ -313,14 +404,25 @@ func (l *layout) rewriteFlow(e *edit, current []mapping) string {
 			out.WriteString(",")
 			out.Write(gap)
 		}
-		if replaced {
+		anew, cut := "", false
+		switch {
+		case replaced:
+			anew = flowEntry(&replacement)
+		case e.unmark[i]:
+			if anew, cut = withoutMark(value); cut && !whole {
+				value, anew = anew, ""
+			} else {
+				anew = unmarkedFlow(&current[i].Entry)
+			}
+		}
+		if anew != "" {
 			for _, c := range comments(value) {
 				if text := out.String(); !isSpace(text[len(text)-1]) {
 					out.WriteString(" ")
 				}
 				out.WriteString(c + lineBreak)
 			}
-			value = withUnknown(flowEntry(&replacement), unknownFields(current[i]))
+			value = withUnknown(anew, unknownFields(current[i]))
 		}
 		out.WriteString(value)
 		values++
@@ -411,12 +513,24 @@ func flowEntry(e *Entry) string {
 	if e.Kind == Account {
 		return quoteJSON(e.ARN)
 	}
+	marked := *e
+	if marked.Groups == nil {
+		marked.Groups = []string{}
+	}
+	return strings.TrimSuffix(unmarkedFlow(&marked), "}") + `, "syncedBy": "` + Mark + `"}`
+}
+
+// unmarkedFlow is flowEntry of a role or user that is to be foreign.
+func unmarkedFlow(e *Entry) string {
+	text := `{` + quoteJSON(string(e.Kind)+"arn") + `: ` + quoteJSON(e.ARN) + `, "username": ` + quoteJSON(e.Username)
+	if e.Groups == nil {
+		return text + "}"
+	}
 	groups := make([]string, len(e.Groups))
 	for i, g := range e.Groups {
 		groups[i] = quoteJSON(g)
 	}
-	return `{` + quoteJSON(string(e.Kind)+"arn") + `: ` + quoteJSON(e.ARN) + `, "username": ` + quoteJSON(e.Username) +
-		`, "groups": [` + strings.Join(groups, ", ") + `], "syncedBy": "` + Mark + `"}`
+	return text + `, "groups": [` + strings.Join(groups, ", ") + `]}`
 }
 
 // withUnknown adds the fields that are not ours to an entry written as JSON.
