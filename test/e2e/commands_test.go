@@ -76,6 +76,19 @@ func TestClusterCommands(t *testing.T) {
 				}
 				of(ts).replace(data)
 			},
+			// no-aws-auth deletes aws-auth.
+			"no-aws-auth": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).delete() },
+			// broken NAME puts the number of the newest broken revision into a
+			// variable.
+			"broken": func(ts *testscript.TestScript, _ bool, args []string) {
+				for _, r := range of(ts).revisions() {
+					if r.Broken != "" {
+						ts.Setenv(args[0], strconv.FormatInt(r.Number, 10))
+						return
+					}
+				}
+				ts.Fatalf("no revision is broken")
+			},
 			// get KEY writes a key of aws-auth to a file of that name.
 			"get": func(ts *testscript.TestScript, _ bool, args []string) {
 				cm, err := of(ts).AWSAuth(of(ts).t.Context())

@@ -1,0 +1,62 @@
+package e2e_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rolecall/rolecall/test/fleet"
+)
+
+// What rolecall rollback puts back stays, through passes and a failover: foreign
+// entries, and those of ours that no source asks for any more. What the sources
+// ask for today comes back by the leader.
+func TestRollbackStays(t *testing.T) {
+	t.Parallel()
+	const old = "  - {arn: \"arn:aws:iam::111122223333:user/old\", username: old, groups: [viewers]}\n"
+	c := newCluster(t, rarely+old, quick...)
+	c.AWS.SetMembers("Developers", "ana")
+	c.create(map[string]string{"mapRoles": othersRoles})
+	c.threeNodes()
+	theirs := []fleet.Mapping{others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers")}
+	rest := []fleet.Mapping{node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers")}
+	c.mapped("merged", append(append(theirs[:2:2], rest...), ours("user/old", "old", "viewers"))...)
+	then := c.newest()
+
+	// The config asks for less and for more, and somebody takes an entry of
+	// others and one of ours away.
+	c.swap(rarely + strings.ReplaceAll(old, "old", "new"))
+	fresh := ours("user/new", "new", "viewers")
+	c.mapped("with another config", append(append(theirs[:2:2], rest...), fresh)...)
+	c.edit(func(data map[string]string) { data["mapRoles"] = dropElement(data["mapRoles"], "role/ci") })
+	c.newest()
+
+	out := c.rolecall("rollback", strconv.FormatInt(then.Number, 10), "--yes")
+	for _, want := range []string{"user/old", "The leader will then change it again", "+ user     arn:aws:iam::111122223333:user/new\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("rolecall rollback does not say %q:\n%s", want, out)
+		}
+	}
+	want := append(append(theirs[:2:2], rest...), others("user/old", "old", "viewers"), fresh)
+	c.mapped("rolled back, with what the sources ask today", want...)
+	if now := c.newest(); now.Number <= then.Number {
+		t.Errorf("it is revision %d, the former one was %d", now.Number, then.Number)
+	}
+
+	leader := c.leader()
+	leader.Kill()
+	leader = c.leader(leader)
+	c.edit(func(data map[string]string) { data["theirs"] = "an event for a pass" })
+	c.newest()
+	c.stillMapped(want...)
+
+	// A deleted one comes back, whoever is first.
+	c.delete()
+	c.rolecall("rollback", strconv.FormatInt(c.revisions()[0].Number, 10), "--yes")
+	c.mapped("deleted and put back", want...)
+	leader.Kill()
+	c.leader(leader)
+	c.edit(func(data map[string]string) { data["theirs"] = "another event" })
+	c.newest()
+	c.stillMapped(want...)
+}
