@@ -322,7 +322,8 @@ func diffRevisions(ctx context.Context, o *objects, args []string, stdout io.Wri
 }
 
 // parts are the texts of a content: its keys', and in brackets, which no key
-// can have, what else there is. Approvals are no part of it.
+// can have, what else there is. Annotations of ours are no part of it, as they
+// are none of a revision.
 func parts(c history.Content) map[string]string {
 	out := maps.Clone(c.Data)
 	if out == nil {
@@ -330,9 +331,10 @@ func parts(c history.Content) map[string]string {
 	}
 	lines := func(name string, m map[string]string) {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
-			if name != "(annotations)" || k != awsauth.ApprovalAnnotation {
-				out[name] += fmt.Sprintf("%s: %q\n", k, m[k])
+			if name == "(annotations)" && (k == awsauth.ApprovalAnnotation || k == awsauth.WriteAnnotation) {
+				continue
 			}
+			out[name] += fmt.Sprintf("%s: %q\n", k, m[k])
 		}
 	}
 	lines("(labels)", c.Labels)

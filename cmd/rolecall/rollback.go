@@ -192,8 +192,10 @@ func (f *rollbackFlags) workOut(ctx context.Context, o *objects, content history
 		r.write.Namespace = o.awsAuthNamespace
 		r.write.Labels, r.write.Annotations, r.write.BinaryData = content.Labels, content.Annotations, content.BinaryData
 	}
-	r.write.Data = back.Data()
-	if len(f.keys) > 0 {
+	if len(f.keys) == 0 {
+		r.write.Data = back.Data()
+		delete(r.write.Annotations, awsauth.WriteAnnotation) // what stands in it is none of the leader's last write
+	} else {
 		r.write.Data = maps.Clone(r.live.Data)
 		if r.write.Data == nil {
 			r.write.Data = map[string]string{}
@@ -225,7 +227,7 @@ func (r *rollback) foresee(doc *awsauth.Document, ledger *awsauth.Ledger) {
 			asked.Entries = append(asked.Entries, o.Entry)
 		}
 	}
-	r.next, r.nextErr = awsauth.MakePlan(doc, ledger, awsauth.Request{Sources: []awsauth.Source{asked}, Config: ledger.Config, Now: time.Now()})
+	r.next, r.nextErr = awsauth.MakePlan(doc, ledger, awsauth.Request{Sources: []awsauth.Source{asked}, Config: ledger.Config, Written: r.write.Annotations[awsauth.WriteAnnotation], Now: time.Now()})
 	if r.nextErr != nil {
 		return
 	}

@@ -13,9 +13,12 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/test/awsfake"
+	"github.com/rolecall/rolecall/test/fleet"
 )
 
 // What needs no cluster: testdata/alone.
@@ -76,6 +79,16 @@ func TestClusterCommands(t *testing.T) {
 				}
 				of(ts).replace(data)
 			},
+			// grant USER lets somebody do what README.md says that approve and
+			// rollback take, and no more.
+			"grant": func(ts *testscript.TestScript, _ bool, args []string) {
+				c := of(ts)
+				ts.Check(c.grant(c.AWSAuthNamespace, args[0],
+					rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"aws-auth"}, Verbs: []string{"get", "update"}}))
+				ts.Check(c.grant(c.Namespace, args[0],
+					rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{fleet.LedgerName}, Verbs: []string{"get"}},
+					rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"controllerrevisions"}, Verbs: []string{"list"}}))
+			},
 			// no-aws-auth deletes aws-auth.
 			"no-aws-auth": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).delete() },
 			// broken NAME puts the number of the newest broken revision into a
@@ -129,6 +142,21 @@ func TestClusterCommands(t *testing.T) {
 			},
 		},
 	})
+}
+
+// grant gives a user these rights in a namespace.
+func (c *cluster) grant(namespace, user string, rules ...rbacv1.PolicyRule) error {
+	rbac := c.Client.RbacV1()
+	meta := metav1.ObjectMeta{Name: user}
+	if _, err := rbac.Roles(namespace).Create(c.t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	_, err := rbac.RoleBindings(namespace).Create(c.t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: meta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}, metav1.CreateOptions{})
+	return err
 }
 
 // exits CODE COMMAND... runs a command that has to end with that status; its
