@@ -374,7 +374,7 @@ func (f *approveFlags) await(ctx context.Context, o *objects, holds []awsauth.Ho
 	})
 	if err != nil {
 		why := cmp.Or(ctx.Err(), fmt.Errorf("no leader has acted within %s", f.timeout))
-		if lastErr != nil {
+		if lastErr != nil && !errors.Is(lastErr, context.DeadlineExceeded) { // which is what ends the wait
 			why = errors.Join(why, lastErr)
 		}
 		return nil, fmt.Errorf("%w: the approval is written and holds until %s, nothing more has to be done for it; see who leads: kubectl -n %s get lease; and why it does not act: kubectl -n %s logs daemonset/rolecall",
