@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // hostileTexts are texts of at most 1 MiB that are made to take a reader's time
@@ -53,13 +52,10 @@ func deepIndentation(n int) string {
 	return b.String()
 }
 
-// What somebody puts into aws-auth to hurt takes a reader neither long nor much
-// memory, and if it can be read, a plan on it keeps its promise or is refused.
+// What somebody puts into aws-auth to hurt does not take a reader much memory, nor
+// for ever, which would end the test, and if it can be read, a plan on it keeps its promise or is refused.
 func TestHostileTexts(t *testing.T) {
-	const (
-		patience = 20 * time.Second // measured: 1 s
-		room     = 512 << 20        // bytes allocated in all; measured: 150 MiB
-	)
+	const room = 512 << 20 // bytes allocated in all; measured: 150 MiB
 	entries := map[Kind]Entry{
 		Role:    {Kind: Role, ARN: "arn:aws:iam::111122223333:role/new", Username: "u"},
 		Account: {Kind: Account, ARN: "444455556666"},
@@ -72,7 +68,6 @@ func TestHostileTexts(t *testing.T) {
 				}
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
-				begin := time.Now()
 				doc, err := Parse(map[string]string{kind.Key(): text})
 				req := Request{Now: now, Sources: []Source{{Name: "file", Entries: []Entry{entries[kind]}}}}
 				var plan *Plan
@@ -80,10 +75,9 @@ func TestHostileTexts(t *testing.T) {
 				if err == nil {
 					plan, planErr = MakePlan(doc, nil, req)
 				}
-				took := time.Since(begin)
 				runtime.ReadMemStats(&after)
-				if bytes := after.TotalAlloc - before.TotalAlloc; took > patience || bytes > room {
-					t.Errorf("it took %s and %d MiB", took, bytes>>20)
+				if bytes := after.TotalAlloc - before.TotalAlloc; bytes > room {
+					t.Errorf("it took %d MiB", bytes>>20)
 				}
 				if err == nil && planErr == nil && len(doc.Entries()) < 1000 { // the check takes its time
 					if p := broken(doc, &Ledger{}, req, plan); p != "" {

@@ -6,16 +6,13 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestHostileFiles holds that what somebody puts into the ConfigMap to hurt is
-// refused with a sentence, soon and in little memory.
+// refused with a sentence and in little memory; one that never ends would end the
+// test.
 func TestHostileFiles(t *testing.T) {
-	const (
-		patience = 20 * time.Second // measured: 1 s
-		room     = 512 << 20        // bytes allocated in all; measured: 150 MiB
-	)
+	const room = 512 << 20 // bytes allocated in all; measured: 150 MiB
 	laughs := "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n"
 	for i := 1; i < 12; i++ {
 		laughs += fmt.Sprintf("a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 9), ", "))
@@ -44,12 +41,10 @@ func TestHostileFiles(t *testing.T) {
 			writeFiles(t, map[string]string{mainKey: tc.text})
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			begin := time.Now()
 			_, err := Load(".")
-			took := time.Since(begin)
 			runtime.ReadMemStats(&after)
-			if bytes := after.TotalAlloc - before.TotalAlloc; took > patience || bytes > room {
-				t.Errorf("it took %s and %d MiB", took, bytes>>20)
+			if bytes := after.TotalAlloc - before.TotalAlloc; bytes > room {
+				t.Errorf("it took %d MiB", bytes>>20)
 			}
 			var list *Error
 			if !errors.As(err, &list) || !strings.Contains(err.Error(), tc.want) {
