@@ -404,13 +404,13 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 			out.WriteString(",")
 			out.Write(gap)
 		}
-		anew, cut := "", false
+		anew := ""
 		switch {
 		case replaced:
 			anew = flowEntry(&replacement)
 		case e.unmark[i]:
-			if anew, cut = withoutMark(value); cut && !whole {
-				value, anew = anew, ""
+			if text, ok := withoutMark(value); ok && !whole {
+				value = text
 			} else {
 				anew = unmarkedFlow(&current[i].Entry)
 			}

@@ -12,11 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/history"
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
 )
@@ -91,16 +94,32 @@ func TestClusterCommands(t *testing.T) {
 			},
 			// no-aws-auth deletes aws-auth.
 			"no-aws-auth": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).delete() },
-			// broken NAME puts the number of the newest broken revision into a
-			// variable.
-			"broken": func(ts *testscript.TestScript, _ bool, args []string) {
+			// revision NAME [broken] puts the number of the newest revision, or of
+			// the newest broken one, into a variable.
+			"revision": func(ts *testscript.TestScript, _ bool, args []string) {
 				for _, r := range of(ts).revisions() {
-					if r.Broken != "" {
+					if len(args) == 1 || r.Broken != "" {
 						ts.Setenv(args[0], strconv.FormatInt(r.Number, 10))
 						return
 					}
 				}
-				ts.Fatalf("no revision is broken")
+				ts.Fatalf("there is no such revision")
+			},
+			// decorate has somebody add to aws-auth what is none of its data;
+			// decorated looks for it.
+			"decorate": func(ts *testscript.TestScript, _ bool, _ []string) {
+				cm := of(ts).awsAuth()
+				decorate(cm)
+				_, err := of(ts).Client.CoreV1().ConfigMaps(cm.Namespace).Update(of(ts).t.Context(), cm, metav1.UpdateOptions{})
+				ts.Check(err)
+			},
+			"decorated": func(ts *testscript.TestScript, _ bool, _ []string) {
+				var want corev1.ConfigMap
+				decorate(&want)
+				got := of(ts).awsAuth()
+				if diff := cmp.Diff(history.ContentOf(&want), history.Content{Labels: got.Labels, Annotations: got.Annotations, BinaryData: got.BinaryData}); diff != "" {
+					ts.Fatalf("beside its data aws-auth has (-want +got):\n%s", diff)
+				}
 			},
 			// get KEY writes a key of aws-auth to a file of that name.
 			"get": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -142,6 +161,12 @@ func TestClusterCommands(t *testing.T) {
 			},
 		},
 	})
+}
+
+func decorate(cm *corev1.ConfigMap) {
+	metav1.SetMetaDataLabel(&cm.ObjectMeta, "team", "platform")
+	metav1.SetMetaDataAnnotation(&cm.ObjectMeta, "note", "theirs")
+	cm.BinaryData = map[string][]byte{"bin": {0, 1, 2}}
 }
 
 // grant gives a user these rights in a namespace.
