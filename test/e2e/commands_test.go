@@ -33,7 +33,7 @@ func TestCommands(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata/alone",
-		Deadline: time.Now().Add(patience), // an agent that is not refused runs on
+		Deadline: time.Now().Add(10 * patience), // an agent that is not refused runs on; others may run first
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
 			return nil
@@ -55,7 +55,7 @@ func TestClusterCommands(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata/cluster",
-		Deadline: time.Now().Add(2 * patience),
+		Deadline: time.Now().Add(10 * patience),
 		Setup: func(env *testscript.Env) error {
 			t, ok := env.T().(testing.TB)
 			if !ok {
@@ -151,6 +151,26 @@ func TestClusterCommands(t *testing.T) {
 				if want := strings.Fields(strings.Join(args, " ")); !slices.Equal(got, want) {
 					ts.Fatalf("approved are %q, want %q", got, want)
 				}
+			},
+			// reapproved VALUE waits until the approvals are others than the file
+			// VALUE says, which the script has made by "approvals VALUE".
+			"approvals": func(ts *testscript.TestScript, _ bool, args []string) {
+				cm, err := of(ts).AWSAuth(of(ts).t.Context())
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(cm.Annotations[awsauth.ApprovalAnnotation]), 0o600))
+			},
+			"reapproved": func(ts *testscript.TestScript, _ bool, args []string) {
+				was := ts.ReadFile(args[0])
+				ctx, cancel := context.WithTimeout(of(ts).t.Context(), patience)
+				defer cancel()
+				_, err := fleet.Until(ctx, func(ctx context.Context) error {
+					cm, err := of(ts).AWSAuth(ctx)
+					if err == nil && cm.Annotations[awsauth.ApprovalAnnotation] == was {
+						err = errors.New("nobody has approved anything since")
+					}
+					return err
+				})
+				ts.Check(err)
 			},
 			// deny OPERATION... has IAM refuse it; without one, all is well again.
 			"deny": func(ts *testscript.TestScript, _ bool, args []string) {

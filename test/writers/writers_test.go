@@ -349,7 +349,8 @@ func (d *drill) wanted() map[string]writers.Grant {
 	return all
 }
 
-// mapped waits until all that is wanted is there, and nothing else has our mark.
+// mapped waits until all that is wanted is there, what is ours has our mark, and
+// nothing else has it.
 func (d *drill) mapped(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("not so"))
 	defer cancel()
@@ -363,9 +364,10 @@ func (d *drill) mapped(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		there := map[string]bool{}
+		there, marked := map[string]bool{}, map[string]bool{}
 		for _, m := range found {
 			there[m.ARN] = true
+			marked[m.ARN] = marked[m.ARN] || m.SyncedBy == "rolecall"
 			g, ok := want[m.ARN]
 			if m.SyncedBy == "rolecall" && (!ok || g.Username != m.Username || !slices.Equal(g.Groups, m.Groups)) {
 				return fmt.Errorf("an entry of ours is %+v, want %+v (asked for: %t)", m, g, ok)
@@ -376,9 +378,27 @@ func (d *drill) mapped(ctx context.Context) error {
 				return fmt.Errorf("%s is not mapped", arn)
 			}
 		}
-		return nil
+		return d.marked(ctx, marked)
 	})
 	return err
+}
+
+// marked says which entry that the ledger has lacks its mark still.
+func (d *drill) marked(ctx context.Context, marked map[string]bool) error {
+	cm, err := d.Client.CoreV1().ConfigMaps(d.Namespace).Get(ctx, fleet.LedgerName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+	if err != nil {
+		return err
+	}
+	for i := range ledger.Owned {
+		if o := &ledger.Owned[i]; o.Kind != awsauth.Account && !o.Pending && !marked[o.ARN] {
+			return fmt.Errorf("%s is ours and has no mark", o.ARN)
+		}
+	}
+	return nil
 }
 
 // judge holds the record against the model.
