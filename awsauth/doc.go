@@ -12,6 +12,9 @@
 //   - A plan that was made has been read back from the text to be written. If
 //     an identity would not be mapped as planned, or a foreign one otherwise
 //     than before, there is no plan but an error.
+//   - With a [Guard] no plan takes more than its limit from a source, nor the
+//     last of [Masters], before a person has approved exactly that.
+//   - A former document can be written again so that it stays ([RollBack]).
 //   - A write goes through with the resourceVersion that was read, or not at
 //     all ([Store]).
 //

@@ -152,13 +152,13 @@ func TestClusterCommands(t *testing.T) {
 					ts.Fatalf("approved are %q, want %q", got, want)
 				}
 			},
-			// reapproved VALUE waits until the approvals are others than the file
-			// VALUE says, which the script has made by "approvals VALUE".
+			// approvals FILE writes what is approved now to a file.
 			"approvals": func(ts *testscript.TestScript, _ bool, args []string) {
 				cm, err := of(ts).AWSAuth(of(ts).t.Context())
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(cm.Annotations[awsauth.ApprovalAnnotation]), 0o600))
 			},
+			// reapproved FILE waits until that is no longer what is approved.
 			"reapproved": func(ts *testscript.TestScript, _ bool, args []string) {
 				was := ts.ReadFile(args[0])
 				ctx, cancel := context.WithTimeout(of(ts).t.Context(), patience)
