@@ -490,19 +490,23 @@ type believedReport struct {
 // believed leaves out the reports that are of another account or partition, and
 // with spec.Nodes.Verify those of new roles that EC2 has not borne out.
 func (g *gatherer) believed(spec *Spec, reports roster.ListResult, own Account, known []string) []believedReport {
+	ours := make(map[string]bool, len(known))
+	for _, arn := range known {
+		ours[strings.ToLower(arn)] = true
+	}
+	ages := g.ages(reports.Reports)
+
+	// In one go, so that what EC2 says meanwhile is not overwritten by still.
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if reports.Surplus > 0 {
 		g.refuse("of the roster", fmt.Errorf("%d reports more than the %d that are believed, the oldest ones: delete the Leases of roles that nobody uses", reports.Surplus, len(reports.Reports)))
 	}
 	for _, name := range reports.Invalid {
 		g.refuse(name, errNoReport)
 	}
-	ours := make(map[string]bool, len(known))
-	for _, arn := range known {
-		ours[strings.ToLower(arn)] = true
-	}
 	var out []believedReport
 	still := map[sworn]error{}
-	ages := g.ages(reports.Reports)
 	for i, r := range reports.Reports {
 		arn, err := acceptReport(r.RoleARN, own, spec.Nodes.Accounts)
 		if k := strings.ToLower(arn); err == nil && spec.Nodes.Verify && !ours[k] {
@@ -515,8 +519,6 @@ func (g *gatherer) believed(spec *Spec, reports roster.ListResult, own Account, 
 			g.refuse(roster.LeaseName(r.RoleARN), fmt.Errorf("node %q: %w", r.Node, err))
 		}
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.verdicts.known = still
 	return out
 }
@@ -562,9 +564,8 @@ func (g *gatherer) ages(reports []roster.Report) []time.Duration {
 	return out
 }
 
+// refuse notes why a Lease is not believed. Called with mu held.
 func (g *gatherer) refuse(lease string, why error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.refused == nil {
 		g.refused = map[string]error{}
 	}

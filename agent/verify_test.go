@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -117,4 +118,46 @@ func TestVerify(t *testing.T) {
 	w.reports.Reports = []roster.Report{by("b", "false")}
 	spec = &Spec{Nodes: Nodes{Report: true}}
 	check("not to be verified", nil, false, "role/false", "role/known", "role/marked")
+}
+
+// What EC2 says while the sources are gathered is not lost, however the two
+// meet. With the race detector it also tells of maps that both use.
+func TestVerifyWhileGathering(t *testing.T) {
+	w := newWorld()
+	e := &ec2{roles: map[string][]string{}}
+	for i := range 300 {
+		node := fmt.Sprint("n", i)
+		w.reports.Reports = append(w.reports.Reports, by(node, node))
+		e.roles[node] = []string{roleOf(node)}
+	}
+	spec := &Spec{Nodes: Nodes{Report: true, Verify: true}}
+	for range 20 {
+		g := w.gatherer()
+		g.instances = func(context.Context, string) (Instances, error) { return e, nil }
+		asked(t, g, spec, nil, nil)
+		<-g.verdicts.due
+		stop, started, stopped := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			close(started)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					asked(t, g, spec, nil, nil)
+				}
+			}
+		}()
+		<-started
+		err := g.verify(t.Context(), spec)
+		close(stop)
+		<-stopped
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := asked(t, g, spec, nil, nil); len(got[sourceNode]) != len(e.roles) && len(g.verdicts.due) == 0 {
+			t.Fatalf("%d of %d roles are mapped: EC2 bore their reports out, and nobody will ask again", len(got[sourceNode]), len(e.roles))
+		}
+	}
 }
