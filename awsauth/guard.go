@@ -182,12 +182,18 @@ func (h *Hold) hash() string {
 }
 
 // freeze asks for an entry of ours as the ledger has it, or as it stands,
-// whatever the sources say, in the name of those who asked for it before.
+// whatever the sources say, in the name of those who asked for it before. Where
+// the ledger has a change whose write it has not seen end, it has the entry twice:
+// the one that stands is right.
 func (id *identity) freeze(ours []place) {
 	var w want
-	for _, o := range id.owned {
+	stands := func(o *Owned) bool {
+		return slices.ContainsFunc(ours, func(p place) bool { return p.Kind == o.Kind && sameGrant(p.Entry, o.Entry) })
+	}
+	for i := range id.owned {
+		o := &id.owned[i]
 		w.claims = append(w.claims, o.Claims...)
-		if !o.Pending {
+		if !o.Pending && w.ARN == "" || !o.Waiting && stands(o) {
 			w.Entry = o.Entry
 		}
 	}

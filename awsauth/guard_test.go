@@ -241,6 +241,25 @@ func TestAddOnly(t *testing.T) {
 	}
 }
 
+// A change whose write nobody saw end is neither undone nor done by a leader that
+// only adds: the entry stays as it stands.
+func TestAddOnlyAfterUnseenWrite(t *testing.T) {
+	old, changed := role("ops", "ops", "a", "b"), role("ops", "ops", "a")
+	before := mustParse(t, map[string]string{"mapRoles": marked(old)})
+	ledger := ledgerOf("file", old)
+	write := mustPlan(t, before, ledger, Request{Sources: []Source{from("file", changed)}, Config: "2", Now: now})
+	for name, doc := range map[string]*Document{"not written": before, "written": write.After} {
+		req := Request{Sources: []Source{from("file", old)}, Config: "1", AddOnly: true, Now: now}
+		if plan := mustPlan(t, doc, write.Ahead, req); len(plan.Changes) != 0 {
+			t.Errorf("%s, and asked for as before: %+v", name, plan.Changes)
+		}
+		req.Sources = []Source{from("file", role("ops", "ops", "c"))}
+		if plan := mustPlan(t, doc, write.Ahead, req); len(plan.Changes) != 0 {
+			t.Errorf("%s, and asked for otherwise: %+v", name, plan.Changes)
+		}
+	}
+}
+
 // TestGuardedPlans holds for random plans on the corpus: a guarded one removes
 // no more than its limit, forgets nothing of what it holds, and is the unguarded
 // one when all is approved.
