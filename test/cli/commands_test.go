@@ -1,4 +1,4 @@
-package e2e_test
+package cli_test
 
 import (
 	"context"
@@ -22,18 +22,16 @@ import (
 	"github.com/rolecall/rolecall/history"
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // What needs no cluster: testdata/alone.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := trial.Binary(t)
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata/alone",
-		Deadline: time.Now().Add(10 * patience), // an agent that is not refused runs on; others may run first
+		Deadline: time.Now().Add(10 * trial.Patience), // an agent that is not refused runs on; others may run first
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
 			return nil
@@ -48,23 +46,20 @@ func TestCommands(t *testing.T) {
 func TestClusterCommands(t *testing.T) {
 	t.Parallel()
 	type key struct{} // of the script's cluster
-	of := func(ts *testscript.TestScript) *cluster { return ts.Value(key{}).(*cluster) }
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	of := func(ts *testscript.TestScript) *trial.Cluster { return ts.Value(key{}).(*trial.Cluster) }
+	path := trial.Binary(t)
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata/cluster",
-		Deadline: time.Now().Add(10 * patience),
+		Deadline: time.Now().Add(10 * trial.Patience),
 		Setup: func(env *testscript.Env) error {
 			t, ok := env.T().(testing.TB)
 			if !ok {
 				return errors.New("testscript gives no testing.TB")
 			}
-			c := newCluster(t, "")
+			c := trial.New(t, "", trial.Options{})
 			made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-			c.AWS.AddPermissionSet("Admin", oldSuffix, "", made)
-			c.AWS.AddPermissionSet("AdminReadOnly", newSuffix, "", made)
+			c.AWS.AddPermissionSet("Admin", "00000000000000aa", "", made)
+			c.AWS.AddPermissionSet("AdminReadOnly", "00000000000000bb", "", made)
 			c.AWS.SetMembers("Developers", "ana", "ben")
 			env.Vars = append(env.Vars, c.Env()...)
 			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
@@ -80,24 +75,24 @@ func TestClusterCommands(t *testing.T) {
 					name, file, _ := strings.Cut(arg, "=")
 					data[name] = ts.ReadFile(file)
 				}
-				of(ts).replace(data)
+				of(ts).Replace(data)
 			},
 			// grant USER lets somebody do what README.md says that approve and
 			// rollback take, and no more.
 			"grant": func(ts *testscript.TestScript, _ bool, args []string) {
 				c := of(ts)
-				ts.Check(c.grant(c.AWSAuthNamespace, args[0],
+				ts.Check(grant(c, c.AWSAuthNamespace, args[0],
 					rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"aws-auth"}, Verbs: []string{"get", "update"}}))
-				ts.Check(c.grant(c.Namespace, args[0],
+				ts.Check(grant(c, c.Namespace, args[0],
 					rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{fleet.LedgerName}, Verbs: []string{"get"}},
 					rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"controllerrevisions"}, Verbs: []string{"list"}}))
 			},
 			// no-aws-auth deletes aws-auth.
-			"no-aws-auth": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).delete() },
+			"no-aws-auth": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).Delete() },
 			// revision NAME [broken] puts the number of the newest revision, or of
 			// the newest broken one, into a variable.
 			"revision": func(ts *testscript.TestScript, _ bool, args []string) {
-				for _, r := range of(ts).revisions() {
+				for _, r := range of(ts).Revisions() {
 					if len(args) == 1 || r.Broken != "" {
 						ts.Setenv(args[0], strconv.FormatInt(r.Number, 10))
 						return
@@ -108,22 +103,22 @@ func TestClusterCommands(t *testing.T) {
 			// decorate has somebody add to aws-auth what is none of its data;
 			// decorated looks for it.
 			"decorate": func(ts *testscript.TestScript, _ bool, _ []string) {
-				cm := of(ts).awsAuth()
+				cm := of(ts).Now()
 				decorate(cm)
-				_, err := of(ts).Client.CoreV1().ConfigMaps(cm.Namespace).Update(of(ts).t.Context(), cm, metav1.UpdateOptions{})
+				_, err := of(ts).Client.CoreV1().ConfigMaps(cm.Namespace).Update(of(ts).T.Context(), cm, metav1.UpdateOptions{})
 				ts.Check(err)
 			},
 			"decorated": func(ts *testscript.TestScript, _ bool, _ []string) {
 				var want corev1.ConfigMap
 				decorate(&want)
-				got := of(ts).awsAuth()
+				got := of(ts).Now()
 				if diff := cmp.Diff(history.ContentOf(&want), history.Content{Labels: got.Labels, Annotations: got.Annotations, BinaryData: got.BinaryData}); diff != "" {
 					ts.Fatalf("beside its data aws-auth has (-want +got):\n%s", diff)
 				}
 			},
 			// get KEY writes a key of aws-auth to a file of that name.
 			"get": func(ts *testscript.TestScript, _ bool, args []string) {
-				cm, err := of(ts).AWSAuth(of(ts).t.Context())
+				cm, err := of(ts).AWSAuth(of(ts).T.Context())
 				ts.Check(err)
 				for _, name := range args {
 					ts.Check(os.WriteFile(ts.MkAbs(name), []byte(cm.Data[name]), 0o600))
@@ -135,8 +130,7 @@ func TestClusterCommands(t *testing.T) {
 			},
 			// held NAME puts the ID of what is held back into a variable.
 			"held": func(ts *testscript.TestScript, _ bool, args []string) {
-				ledger, err := of(ts).ledger()
-				ts.Check(err)
+				ledger := of(ts).Ledger()
 				if len(args) != 1 || len(ledger.Held) != 1 {
 					ts.Fatalf("%d holds, one is wanted with the name of a variable", len(ledger.Held))
 				}
@@ -145,7 +139,7 @@ func TestClusterCommands(t *testing.T) {
 			// approved ID... holds aws-auth's annotation against these IDs; an
 			// empty one is none.
 			"approved": func(ts *testscript.TestScript, _ bool, args []string) {
-				cm, err := of(ts).AWSAuth(of(ts).t.Context())
+				cm, err := of(ts).AWSAuth(of(ts).T.Context())
 				ts.Check(err)
 				got := awsauth.Approved(cm.Annotations[awsauth.ApprovalAnnotation], time.Now())
 				if want := strings.Fields(strings.Join(args, " ")); !slices.Equal(got, want) {
@@ -154,14 +148,14 @@ func TestClusterCommands(t *testing.T) {
 			},
 			// approvals FILE writes what is approved now to a file.
 			"approvals": func(ts *testscript.TestScript, _ bool, args []string) {
-				cm, err := of(ts).AWSAuth(of(ts).t.Context())
+				cm, err := of(ts).AWSAuth(of(ts).T.Context())
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(cm.Annotations[awsauth.ApprovalAnnotation]), 0o600))
 			},
 			// reapproved FILE waits until that is no longer what is approved.
 			"reapproved": func(ts *testscript.TestScript, _ bool, args []string) {
 				was := ts.ReadFile(args[0])
-				ctx, cancel := context.WithTimeout(of(ts).t.Context(), patience)
+				ctx, cancel := context.WithTimeout(of(ts).T.Context(), trial.Patience)
 				defer cancel()
 				_, err := fleet.Until(ctx, func(ctx context.Context) error {
 					cm, err := of(ts).AWSAuth(ctx)
@@ -190,13 +184,13 @@ func decorate(cm *corev1.ConfigMap) {
 }
 
 // grant gives a user these rights in a namespace.
-func (c *cluster) grant(namespace, user string, rules ...rbacv1.PolicyRule) error {
+func grant(c *trial.Cluster, namespace, user string, rules ...rbacv1.PolicyRule) error {
 	rbac := c.Client.RbacV1()
 	meta := metav1.ObjectMeta{Name: user}
-	if _, err := rbac.Roles(namespace).Create(c.t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
+	if _, err := rbac.Roles(namespace).Create(c.T.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	_, err := rbac.RoleBindings(namespace).Create(c.t.Context(), &rbacv1.RoleBinding{
+	_, err := rbac.RoleBindings(namespace).Create(c.T.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: meta,
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
@@ -222,16 +216,4 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
 	}
-}
-
-// rolecall runs a command as the administrator and returns what it prints.
-func (c *cluster) rolecall(args ...string) string {
-	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
-	defer cancel()
-	r, err := c.Run(ctx, args...)
-	if err != nil || r.Code != 0 {
-		c.t.Fatalf("rolecall %s: exit status %d, %v\n%s%s", strings.Join(args, " "), r.Code, err, r.Stdout, r.Stderr)
-	}
-	return r.Stdout
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // What others wrote into aws-auth, and what must be there in the end, byte for
@@ -86,7 +87,7 @@ const ssoWrapperRoles = `- permissionset: Auditor
 // The main flow, with the manifests as they are and the agents' own defaults.
 func TestMainFlow(t *testing.T) {
 	t.Parallel()
-	c := newClusterIn(t, stage.ForTest(t), fleet.DefaultNamespace, everySource)
+	c := newClusterIn(t, stage.ForTest(t), everySource, trial.Options{})
 	t.Cleanup(c.clear)
 	if err := c.Swap(map[string]string{"config.yaml": everySource, "mapRoles": ssoWrapperRoles}); err != nil {
 		t.Fatal(err)
@@ -98,18 +99,18 @@ func TestMainFlow(t *testing.T) {
 	c.AWS.AddUser(awsfake.User{Name: "cleo", Path: "/team/"})
 	c.AWS.SetMembers("Admins", "ana", "ben")
 	c.AWS.SetMembers("Developers", "ben", "cleo", "dora")
-	c.create(map[string]string{
+	c.Create(map[string]string{
 		"mapRoles": othersRoles, "mapUsers": othersUsers + mapperUsers, "mapAccounts": othersAccounts, "unknown": "key",
 	})
 
 	// All are there before the first agent runs: a leader counts them once a minute.
 	var nodes []*fleet.Node
 	for name, role := range map[string]string{"node-a": "workers", "node-b": "workers", "node-c": "ingress"} {
-		nodes = append(nodes, c.add(name, role))
+		nodes = append(nodes, c.NewNode(name, role))
 	}
 	began := time.Now()
 	for _, n := range nodes {
-		c.startAgent(n)
+		c.StartAgent(n)
 	}
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"),
@@ -117,18 +118,18 @@ func TestMainFlow(t *testing.T) {
 		others("user/legacy/batch", "batch", "batch"),
 		{ARN: "444455556666"},
 		{ARN: "555566667777"},
-		node("workers"), node("ingress"), node("gpu"), node("karpenter"), node("windows", "eks:kube-proxy-windows"),
-		ours("role/AWSReservedSSO_Admin_0000000000000000", "Admin:{{SessionName}}", "system:masters"),
-		ours("role/AWSReservedSSO_Admin_Read_0000000000000002", "reader:{{SessionName}}", "viewers"),
-		ours("role/AWSReservedSSO_Auditor_0000000000000004", "auditor", "auditors"),
-		ours("role/generic", "generic", "deployers"),
-		ours("user/ana", "ana", "system:masters"),
-		ours("user/ben", "ben", "developers", "system:masters"),
-		ours("user/team/cleo", "dev:cleo", "developers"),
-		ours("user/dora", "dev:dora", "developers"),
-		ours("user/team/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.NodeRole("gpu"), trial.NodeRole("karpenter"), trial.NodeRole("windows", "eks:kube-proxy-windows"),
+		trial.Ours("role/AWSReservedSSO_Admin_0000000000000000", "Admin:{{SessionName}}", "system:masters"),
+		trial.Ours("role/AWSReservedSSO_Admin_Read_0000000000000002", "reader:{{SessionName}}", "viewers"),
+		trial.Ours("role/AWSReservedSSO_Auditor_0000000000000004", "auditor", "auditors"),
+		trial.Ours("role/generic", "generic", "deployers"),
+		trial.Ours("user/ana", "ana", "system:masters"),
+		trial.Ours("user/ben", "ben", "developers", "system:masters"),
+		trial.Ours("user/team/cleo", "dev:cleo", "developers"),
+		trial.Ours("user/dora", "dev:dora", "developers"),
+		trial.Ours("user/team/ops", "ops", "viewers"),
 	}
-	merged := c.mapped("all is merged", want...)
+	merged := c.Maps("all is merged", want...)
 	t.Logf("%s after the agents' start", time.Since(began).Round(time.Millisecond))
 	for key, text := range map[string]string{"mapRoles": othersRoles, "mapUsers": othersUsers, "mapAccounts": othersAccounts} {
 		if !strings.HasPrefix(merged.Data[key], text) {
@@ -139,10 +140,10 @@ func TestMainFlow(t *testing.T) {
 		t.Errorf("a key that nobody knows has become %q", merged.Data["unknown"])
 	}
 
-	leader := c.leader()
-	c.healthy()
-	c.recorded("Updated")
-	c.eventually("the leader publishes how many agents there are", func(ctx context.Context) error {
+	leader := c.OneLeads()
+	c.Healthy()
+	c.Event("Updated")
+	c.Eventually("the leader publishes how many agents there are", func(ctx context.Context) error {
 		lease, err := c.Client.CoordinationV1().Leases(c.Namespace).Get(ctx, fleet.LeaseName, metav1.GetOptions{})
 		if err == nil && lease.Annotations["rolecall.dev/agents"] != "3" {
 			err = fmt.Errorf("the Lease says %q agents, want 3", lease.Annotations["rolecall.dev/agents"])
@@ -150,28 +151,28 @@ func TestMainFlow(t *testing.T) {
 		return err
 	})
 	c.steady(leader)
-	c.stillMapped(want...)
+	c.StillMaps(want...)
 	c.judgeMetrics(leader)
 
 	// As in a rollout: with the Lease not released, it would take 15 s.
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
 	defer cancel()
 	asked := time.Now()
 	if err := leader.Terminate(ctx); err != nil {
 		t.Fatalf("%s does not end well: %v", leader.Name, err)
 	}
-	c.leader(leader)
+	c.OneLeads(leader)
 	if took := time.Since(asked); took > 12*time.Second {
 		t.Errorf("the handover took %s", took)
 	}
-	c.stillMapped(want...)
+	c.StillMaps(want...)
 }
 
 // clear removes what the fleet leaves in the cluster, for namespaces that are
 // not the test's own.
 func (c *cluster) clear() {
-	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	c.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), trial.Patience)
 	defer cancel()
 	err := errors.Join(
 		c.Close(),
@@ -180,24 +181,24 @@ func (c *cluster) clear() {
 		c.Client.CoordinationV1().Leases(c.Namespace).DeleteCollection(ctx, deleteNow, metav1.ListOptions{}),
 	)
 	if err != nil {
-		c.t.Error(err)
+		c.T.Error(err)
 	}
 }
 
 // steady fails if aws-auth or the ledger is written while the leader asks IAM
 // twice.
 func (c *cluster) steady(leader *fleet.Node) {
-	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	c.T.Helper()
+	ctx, cancel := context.WithTimeout(c.T.Context(), trial.Patience)
 	defer cancel()
 	if _, _, err := c.Settled(ctx); err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	awsAuth, ledger := c.follow(c.AWSAuthNamespace, "aws-auth"), c.follow(c.Namespace, fleet.LedgerName)
-	writes, passes := c.value(leader, "rolecall_writes_total"), c.value(leader, "rolecall_reconciles_total")
+	writes, passes := c.Value(leader, "rolecall_writes_total"), c.Value(leader, "rolecall_reconciles_total")
 	const twice = 2 * 3 // requests: Admins has one page, Developers two
 	asked := c.AWS.Requests("GetGroup")
-	c.eventually("IAM is asked twice", func(ctx context.Context) error {
+	c.Eventually("IAM is asked twice", func(ctx context.Context) error {
 		metrics, err := leader.Metrics(ctx)
 		if err != nil {
 			return err
@@ -211,36 +212,36 @@ func (c *cluster) steady(leader *fleet.Node) {
 		return nil
 	})
 	if n, m := awsAuth.written(), ledger.written(); n > 0 || m > 0 {
-		c.t.Errorf("in a steady state, aws-auth was written %d times and the ledger %d times", n, m)
+		c.T.Errorf("in a steady state, aws-auth was written %d times and the ledger %d times", n, m)
 	}
-	if now := c.value(leader, "rolecall_writes_total"); now != writes {
-		c.t.Errorf("rolecall_writes_total went from %v to %v in a steady state", writes, now)
+	if now := c.Value(leader, "rolecall_writes_total"); now != writes {
+		c.T.Errorf("rolecall_writes_total went from %v to %v in a steady state", writes, now)
 	}
 }
 
 // judgeMetrics holds what the leader exports against the rules for names and
 // help texts, and against what is promised.
 func (c *cluster) judgeMetrics(leader *fleet.Node) {
-	c.t.Helper()
-	metrics, err := leader.Metrics(c.t.Context())
+	c.T.Helper()
+	metrics, err := leader.Metrics(c.T.Context())
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	problems, err := promlint.New(strings.NewReader(metrics.Text)).Lint()
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	for _, p := range problems {
-		c.t.Errorf("promlint: %s: %s", p.Metric, p.Text)
+		c.T.Errorf("promlint: %s: %s", p.Metric, p.Text)
 	}
 	if promtool, err := exec.LookPath("promtool"); err == nil {
 		check := exec.Command(promtool, "check", "metrics")
 		check.Stdin = strings.NewReader(metrics.Text)
 		if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
-			c.t.Errorf("promtool check metrics: %v\n%s", err, out)
+			c.T.Errorf("promtool check metrics: %v\n%s", err, out)
 		}
 	} else {
-		c.t.Log("promtool is not on the PATH: promlint alone has judged the metrics")
+		c.T.Log("promtool is not on the PATH: promlint alone has judged the metrics")
 	}
 	names := metrics.Names()
 	for _, name := range []string{
@@ -252,7 +253,7 @@ func (c *cluster) judgeMetrics(leader *fleet.Node) {
 		"rolecall_node_reports_total",
 	} {
 		if !slices.Contains(names, name) {
-			c.t.Errorf("the leader does not export %s, but\n\t%s", name, strings.Join(names, "\n\t"))
+			c.T.Errorf("the leader does not export %s, but\n\t%s", name, strings.Join(names, "\n\t"))
 		}
 	}
 	for _, want := range []struct {
@@ -275,7 +276,7 @@ func (c *cluster) judgeMetrics(leader *fleet.Node) {
 		{0, "rolecall_iam_requests_total", []string{"result", "denied"}},
 	} {
 		if got, _ := metrics.Value(want.name, want.labels...); got != want.value {
-			c.t.Errorf("%s%s is %v, want %v", want.name, want.labels, got, want.value)
+			c.T.Errorf("%s%s is %v, want %v", want.name, want.labels, got, want.value)
 		}
 	}
 	for _, n := range c.Nodes() {
@@ -283,20 +284,20 @@ func (c *cluster) judgeMetrics(leader *fleet.Node) {
 			continue
 		}
 		if _, known := c.mustMetrics(n).Value("rolecall_entries"); known {
-			c.t.Errorf("%s stands by and exports rolecall_entries", n.Name)
+			c.T.Errorf("%s stands by and exports rolecall_entries", n.Name)
 		}
-		status, body, err := n.Get(c.t.Context(), "/healthz")
+		status, body, err := n.Get(c.T.Context(), "/healthz")
 		if err = errors.Join(err); err != nil || status != http.StatusOK {
-			c.t.Errorf("/healthz of %s: %d %s (%v)", n.Name, status, body, err)
+			c.T.Errorf("/healthz of %s: %d %s (%v)", n.Name, status, body, err)
 		}
 	}
 }
 
 func (c *cluster) mustMetrics(n *fleet.Node) fleet.Metrics {
-	c.t.Helper()
-	metrics, err := n.Metrics(c.t.Context())
+	c.T.Helper()
+	metrics, err := n.Metrics(c.T.Context())
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	return metrics
 }

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // versions is every version of a ConfigMap since it was begun.
@@ -13,23 +14,23 @@ type versions struct{ *fleet.History }
 
 // follow begins the history of a ConfigMap. It ends with the test.
 func (c *cluster) follow(namespace, name string) versions {
-	c.t.Helper()
-	h, err := c.Follow(c.t.Context(), namespace, name)
+	c.T.Helper()
+	h, err := c.Follow(c.T.Context(), namespace, name)
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
-	c.t.Cleanup(h.Stop)
+	c.T.Cleanup(h.Stop)
 	return versions{h}
 }
 
 // upTo waits until the history has a version, and returns all that it has then.
 func (h versions) upTo(c *cluster, version *corev1.ConfigMap) []fleet.Version {
-	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	c.T.Helper()
+	ctx, cancel := context.WithTimeout(c.T.Context(), trial.Patience)
 	defer cancel()
 	list, err := h.UpTo(ctx, version)
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	return list
 }

@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // eightUsers are the members of a group, and what they are mapped to.
@@ -19,18 +18,18 @@ func eightUsers() (names []string, mapped []fleet.Mapping) {
 	for i := range 8 {
 		name := fmt.Sprintf("dev-%d", i)
 		names = append(names, name)
-		mapped = append(mapped, ours("user/"+name, name, "developers"))
+		mapped = append(mapped, trial.Ours("user/"+name, name, "developers"))
 	}
 	return names, mapped
 }
 
 // approve does what rolecall approve does.
 func (c *cluster) approve(id string, until time.Time) {
-	c.t.Helper()
+	c.T.Helper()
 	c.annotate(func(annotations map[string]string) {
 		value, err := awsauth.Approve(annotations[awsauth.ApprovalAnnotation], id, time.Now(), until)
 		if err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 		annotations[awsauth.ApprovalAnnotation] = value
 	})
@@ -38,9 +37,9 @@ func (c *cluster) approve(id string, until time.Time) {
 
 // hold is the one that the leader's log has told of since the others.
 func (c *cluster) hold(leader *fleet.Node, not ...string) string {
-	c.t.Helper()
+	c.T.Helper()
 	var id string
-	c.eventually("a hold is told", func(context.Context) error {
+	c.Eventually("a hold is told", func(context.Context) error {
 		told, err := leader.Logged("removals are held back")
 		if err != nil {
 			return err
@@ -65,30 +64,30 @@ func TestRemovalsWaitForApproval(t *testing.T) {
 	c := newCluster(t, config, quick...)
 	names, users := eightUsers()
 	c.AWS.SetMembers("Developers", names...)
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
 	rest := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("workers"), node("ingress"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers"),
 	}
-	c.mapped("merged", append(rest[:5:5], users...)...)
+	c.Maps("merged", append(rest[:5:5], users...)...)
 
 	// Six of eight are over 50 %, and they would be over 5.
 	c.AWS.SetMembers("Developers", names[:2]...)
-	leader := c.leader()
+	leader := c.OneLeads()
 	first := c.hold(leader)
-	c.recorded("RemovalHeld", "rolecall approve "+first)
-	c.metric(leader, 6, "rolecall_removals_held", "source", "group")
-	c.stillMapped(append(rest[:5:5], users...)...)
+	c.Event("RemovalHeld", "rolecall approve "+first)
+	c.Metric(leader, 6, "rolecall_removals_held", "source", "group")
+	c.StillMaps(append(rest[:5:5], users...)...)
 
 	// What is added is added all the same, and a node's role too.
-	c.start("node-d", "spot")
-	rest = append(rest, node("spot"))
-	c.mapped("a new node's role is added", append(rest[:6:6], users...)...)
+	c.StartNode("node-d", "spot")
+	rest = append(rest, trial.NodeRole("spot"))
+	c.Maps("a new node's role is added", append(rest[:6:6], users...)...)
 
 	// The next leader holds the same back.
 	leader.Kill()
-	leader = c.leader(leader)
+	leader = c.OneLeads(leader)
 	if again := c.hold(leader); again != first {
 		t.Errorf("the next leader calls the same hold %s, it was %s", again, first)
 	}
@@ -102,24 +101,24 @@ func TestRemovalsWaitForApproval(t *testing.T) {
 	c.AWS.SetMembers("Developers", names[0])
 	second := c.hold(leader, first)
 	c.approve(first, time.Now().Add(time.Hour))
-	c.edit(func(data map[string]string) { data["theirs"] = "an event for a pass" })
+	c.Edit(func(data map[string]string) { data["theirs"] = "an event for a pass" })
 	c.newest()
-	c.stillMapped(append(rest[:6:6], users...)...)
+	c.StillMaps(append(rest[:6:6], users...)...)
 
-	out := c.rolecall("approve", second, "--yes")
-	c.stillMapped(append(rest[:6:6], users[0])...) // it waits for the leader
+	out := c.Rolecall("approve", second, "--yes")
+	c.StillMaps(append(rest[:6:6], users[0])...) // it waits for the leader
 	if want := second + ": done, all 7 changes are made\n"; !strings.HasSuffix(out, want) {
 		t.Errorf("rolecall approve ends with\n%s\nwant\n%s", out, want)
 	}
-	c.metric(leader, 0, "rolecall_removals_held", "source", "group")
-	c.eventually("the approval is used up", func(ctx context.Context) error {
+	c.Metric(leader, 0, "rolecall_removals_held", "source", "group")
+	c.Eventually("the approval is used up", func(ctx context.Context) error {
 		cm, err := c.AWSAuth(ctx)
 		if left, ok := cm.Annotations[awsauth.ApprovalAnnotation]; ok {
 			return fmt.Errorf("there is %q", left)
 		}
 		return err
 	})
-	c.logged(leader, "what needed attention is settled", "held back")
+	c.Logs(leader, "what needed attention is settled", "held back")
 }
 
 // Nobody takes system:masters from the last who have it without being asked.
@@ -128,26 +127,26 @@ func TestLastMasterWaitsForApproval(t *testing.T) {
 	const admin = "roles: [{arn: 'arn:aws:iam::111122223333:role/admin', username: admin, groups: [system:masters]}]\n"
 	c := newCluster(t, rarely+admin, quick...)
 	c.AWS.AddGroup("Developers")
-	c.create(map[string]string{})
+	c.Create(map[string]string{})
 	c.threeNodes()
-	rest := []fleet.Mapping{node("workers"), node("ingress"), ours("user/ops", "ops", "viewers")}
-	boss := ours("role/admin", "admin", "system:masters")
-	c.mapped("merged", append(rest, boss)...)
+	rest := []fleet.Mapping{trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers")}
+	boss := trial.Ours("role/admin", "admin", "system:masters")
+	c.Maps("merged", append(rest, boss)...)
 
-	c.swap(rarely + strings.Replace(admin, "system:masters", "viewers", 1))
-	leader := c.leader()
+	c.Mount(rarely + strings.Replace(admin, "system:masters", "viewers", 1))
+	leader := c.OneLeads()
 	c.hold(leader)
-	c.stillMapped(append(rest, boss)...)
+	c.StillMaps(append(rest, boss)...)
 
-	c.swap(rarely)
-	c.metric(leader, 1, "rolecall_removals_held", "source", "system:masters")
-	c.stillMapped(append(rest, boss)...)
+	c.Mount(rarely)
+	c.Metric(leader, 1, "rolecall_removals_held", "source", "system:masters")
+	c.StillMaps(append(rest, boss)...)
 
 	// Another way in is enough.
-	c.edit(func(data map[string]string) {
+	c.Edit(func(data map[string]string) {
 		data["mapUsers"] += "- {userarn: 'arn:aws:iam::111122223333:user/root', username: root, groups: ['system:masters']}\n"
 	})
-	c.mapped("gone", append(rest, others("user/root", "root", "system:masters"))...)
+	c.Maps("gone", append(rest, others("user/root", "root", "system:masters"))...)
 }
 
 // A leader whose mount may be behind changes and removes nothing until it has
@@ -157,63 +156,54 @@ func TestTakeoverWithAnotherConfig(t *testing.T) {
 	const fresh = rarely + "accounts: ['555566667777']\n"
 	c := newCluster(t, rarely, append(quick, "--settle-time=6s")...)
 	c.AWS.AddGroup("Developers")
-	c.create(map[string]string{})
-	c.start("node-a", "workers")
-	first := c.leader()
-	c.start("node-b", "workers")
-	base := []fleet.Mapping{node("workers"), ours("user/ops", "ops", "viewers")}
-	c.mapped("merged", base...)
+	c.Create(map[string]string{})
+	c.StartNode("node-a", "workers")
+	first := c.OneLeads()
+	c.StartNode("node-b", "workers")
+	base := []fleet.Mapping{trial.NodeRole("workers"), trial.Ours("user/ops", "ops", "viewers")}
+	c.Maps("merged", base...)
 
 	// Only the leader's mount has the new config yet.
 	more := strings.Replace(fresh, "groups: [viewers]", "groups: [viewers, editors]", 1)
-	if err := first.Mount.Swap(files(more)); err != nil {
+	if err := first.Mount.Swap(trial.Files(more)); err != nil {
 		t.Fatal(err)
 	}
-	now := []fleet.Mapping{node("workers"), ours("user/ops", "ops", "editors", "viewers"), {ARN: "555566667777"}}
-	c.mapped("the new config is applied", now...)
+	now := []fleet.Mapping{trial.NodeRole("workers"), trial.Ours("user/ops", "ops", "editors", "viewers"), {ARN: "555566667777"}}
+	c.Maps("the new config is applied", now...)
 
 	first.Kill()
-	second := c.leader(first)
-	c.logged(second, "adding only, until the mount has settled")
-	c.recorded("ConfigDiffers")
-	c.metric(second, 1, "rolecall_config_unsettled")
-	c.stillMapped(now...)
-	c.start("node-c", "spot")
-	now = append(now, node("spot"))
-	c.mapped("a new node's role is added meanwhile", now...)
+	second := c.OneLeads(first)
+	c.Logs(second, "adding only, until the mount has settled")
+	c.Event("ConfigDiffers")
+	c.Metric(second, 1, "rolecall_config_unsettled")
+	c.StillMaps(now...)
+	c.StartNode("node-c", "spot")
+	now = append(now, trial.NodeRole("spot"))
+	c.Maps("a new node's role is added meanwhile", now...)
 
 	// Its mount follows: at once all is as it should be.
-	if err := second.Mount.Swap(files(more)); err != nil {
+	if err := second.Mount.Swap(trial.Files(more)); err != nil {
 		t.Fatal(err)
 	}
-	c.metric(second, 0, "rolecall_config_unsettled")
-	c.stillMapped(now...)
+	c.Metric(second, 0, "rolecall_config_unsettled")
+	c.StillMaps(now...)
 
 	// Once more, and this time the mount stays as it is: it is the newest then.
-	if err := second.Mount.Swap(files(rarely)); err != nil {
+	if err := second.Mount.Swap(trial.Files(rarely)); err != nil {
 		t.Fatal(err)
 	}
-	base = append(base, node("spot"))
-	c.mapped("the leader's own change is applied at once", base...)
+	base = append(base, trial.NodeRole("spot"))
+	c.Maps("the leader's own change is applied at once", base...)
 	third := c.Nodes()[2]
-	if err := third.Mount.Swap(files(more)); err != nil {
+	if err := third.Mount.Swap(trial.Files(more)); err != nil {
 		t.Fatal(err)
 	}
-	c.logged(third, "the config is in force")
+	c.Logs(third, "the config is in force")
 	second.Kill()
-	if got := c.leader(first, second); got != third {
+	if got := c.OneLeads(first, second); got != third {
 		t.Fatalf("%s leads", got.Name)
 	}
-	c.logged(third, "adding only, until the mount has settled")
-	c.mapped("it adds, and changes nothing", append(base, fleet.Mapping{ARN: "555566667777"})...)
-	c.mapped("it is taken up when it has settled", now...)
-}
-
-// ledger is what the leader has written down.
-func (c *cluster) ledger() (*awsauth.Ledger, error) {
-	cm, err := c.Client.CoreV1().ConfigMaps(c.Namespace).Get(c.t.Context(), fleet.LedgerName, metav1.GetOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+	c.Logs(third, "adding only, until the mount has settled")
+	c.Maps("it adds, and changes nothing", append(base, fleet.Mapping{ARN: "555566667777"})...)
+	c.Maps("it is taken up when it has settled", now...)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 var errNobodyLeads = errors.New("nobody leads")
@@ -18,26 +19,26 @@ func TestLeaderKilled(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, rarely, quick...)
 	c.AWS.SetMembers("Developers", "ana")
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers"),
 	}
-	c.mapped("merged", want...)
+	c.Maps("merged", want...)
 
-	dead := c.leader()
+	dead := c.OneLeads()
 	dead.Kill()
 	begin := time.Now()
 	// The role of nodes that still run, the dead leader's among them.
-	c.edit(func(data map[string]string) { data["mapRoles"] = dropElement(data["mapRoles"], ":role/workers") })
-	c.mapped("a role that got lost while nobody led is back", want...)
-	c.leader(dead)
+	c.Edit(func(data map[string]string) { data["mapRoles"] = dropElement(data["mapRoles"], ":role/workers") })
+	c.Maps("a role that got lost while nobody led is back", want...)
+	c.OneLeads(dead)
 	t.Logf("a crash was over after %s, with a lease of 4 s", time.Since(begin).Round(time.Millisecond))
 
-	c.startAgent(dead)
-	c.healthy()
-	c.leader(dead)
+	c.StartAgent(dead)
+	c.Healthy()
+	c.OneLeads(dead)
 }
 
 func TestLeaderTerminated(t *testing.T) {
@@ -45,26 +46,26 @@ func TestLeaderTerminated(t *testing.T) {
 	c := newCluster(t, rarely, "--lease-duration=60s", "--renew-deadline=40s", "--retry-period=1s")
 	c.AWS.AddGroup("Developers")
 	c.threeNodes()
-	want := []fleet.Mapping{node("workers"), node("ingress"), ours("user/ops", "ops", "viewers")}
-	c.mapped("merged", want...)
-	old := c.leader()
-	c.healthy() // who has not seen the Lease yet cannot see it released
+	want := []fleet.Mapping{trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers")}
+	c.Maps("merged", want...)
+	old := c.OneLeads()
+	c.Healthy() // who has not seen the Lease yet cannot see it released
 
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
 	defer cancel()
 	begin := time.Now()
 	if err := old.Terminate(ctx); err != nil {
 		t.Fatalf("%s does not end well: %v", old.Name, err)
 	}
 	t.Logf("ended after %s", time.Since(begin).Round(time.Millisecond))
-	c.leader(old)
+	c.OneLeads(old)
 	// Without a release it would take the 60 s of the Lease.
 	took := time.Since(begin)
 	t.Logf("handed over after %s", took.Round(time.Millisecond))
 	if took > 20*time.Second {
 		t.Errorf("handing over took %s, want about a second", took)
 	}
-	c.stillMapped(want...)
+	c.StillMaps(want...)
 }
 
 // A leader that stood still and wakes up after another has taken over, as on a
@@ -74,14 +75,14 @@ func TestLeaderPaused(t *testing.T) {
 	c := newCluster(t, rarely, quick...)
 	c.AWS.AddGroup("Developers")
 	c.threeNodes()
-	want := []fleet.Mapping{node("workers"), node("ingress"), ours("user/ops", "ops", "viewers")}
-	c.mapped("merged", want...)
-	old := c.leader()
+	want := []fleet.Mapping{trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers")}
+	c.Maps("merged", want...)
+	old := c.OneLeads()
 	if err := old.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	var next *fleet.Node
-	c.eventually("another leads", func(ctx context.Context) error {
+	c.Eventually("another leads", func(ctx context.Context) error {
 		for _, n := range c.Nodes() {
 			if n == old {
 				continue // it answers nobody
@@ -98,19 +99,19 @@ func TestLeaderPaused(t *testing.T) {
 		return errNobodyLeads
 	})
 	const edited = rarely + "accounts: [\"555566667777\"]\n"
-	c.swap(edited)
+	c.Mount(edited)
 	want = append(want, fleet.Mapping{ARN: "555566667777"})
-	c.mapped("the new leader took the new config", want...)
+	c.Maps("the new leader took the new config", want...)
 
 	if err := old.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	c.metric(old, 0, "rolecall_leader")
-	if now := c.leader(); now != next {
+	c.Metric(old, 0, "rolecall_leader")
+	if now := c.OneLeads(); now != next {
 		t.Errorf("%s leads, not %s", now.Name, next.Name)
 	}
-	c.ready(old, http.StatusOK, "[+]election ok: standing by")
-	c.stillMapped(want...)
+	c.Ready(old, http.StatusOK, "[+]election ok: standing by")
+	c.StillMaps(want...)
 }
 
 // A node whose instance has no role, or no IMDS that a pod can reach, is told
@@ -120,20 +121,20 @@ func TestNodeWithoutIMDS(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, rarely+"accounts: [$ACCOUNTID]\n", quick...)
 	c.AWS.AddGroup("Developers")
-	blind := c.add("node-a", "blind")
+	blind := c.NewNode("node-a", "blind")
 	blind.IMDS.Set(awsfake.IMDSDisabled)
-	c.startAgent(blind)
-	c.start("node-b", "workers", "--report-only")
-	rest := []fleet.Mapping{node("workers"), ours("user/ops", "ops", "viewers"), {ARN: "111122223333"}}
-	c.mapped("what the other node reports is mapped", rest...)
-	c.metric(blind, 1, "rolecall_leader")
-	line := c.logged(blind, "the node's role is unknown").Text
-	c.ready(blind, http.StatusOK, "[!]node-role: ", "403")
+	c.StartAgent(blind)
+	c.StartNode("node-b", "workers", "--report-only")
+	rest := []fleet.Mapping{trial.NodeRole("workers"), trial.Ours("user/ops", "ops", "viewers"), {ARN: "111122223333"}}
+	c.Maps("what the other node reports is mapped", rest...)
+	c.Metric(blind, 1, "rolecall_leader")
+	line := c.Logs(blind, "the node's role is unknown").Text
+	c.Ready(blind, http.StatusOK, "[!]node-role: ", "403")
 	if !strings.Contains(line, "403") || c.AWS.Requests("GetCallerIdentity") == 0 {
 		t.Errorf("the log says %s, and STS was asked %d times", line, c.AWS.Requests("GetCallerIdentity"))
 	}
 
 	blind.IMDS.Set(awsfake.IMDSHealthy)
-	c.mapped("IMDS answers, and its role is mapped too", append(rest, node("blind"))...)
-	c.ready(blind, http.StatusOK, "[+]node-role ok: "+account+"role/blind")
+	c.Maps("IMDS answers, and its role is mapped too", append(rest, trial.NodeRole("blind"))...)
+	c.Ready(blind, http.StatusOK, "[+]node-role ok: "+trial.Account+"role/blind")
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // A config under which IAM is asked once: what comes back within a test comes
@@ -23,44 +24,42 @@ users:
 
 // threeNodes starts three agents, of the roles workers and ingress.
 func (c *cluster) threeNodes() {
-	c.t.Helper()
-	c.start("node-a", "workers")
-	c.start("node-b", "workers")
-	c.start("node-c", "ingress")
+	c.T.Helper()
+	c.StartNode("node-a", "workers")
+	c.StartNode("node-b", "workers")
+	c.StartNode("node-c", "ingress")
 }
 
 func TestWipedEntriesComeBackByTheEvent(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, rarely, quick...)
 	c.AWS.SetMembers("Developers", "ana")
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers"),
 	}
-	c.mapped("merged", want...)
+	c.Maps("merged", want...)
 	asked := c.AWS.Requests("GetGroup")
 
-	c.edit(func(data map[string]string) {
+	c.Edit(func(data map[string]string) {
 		data["mapRoles"] = othersRoles
 		delete(data, "mapUsers")
 	})
-	c.mapped("back after another tool wiped ours", want...)
+	c.Maps("back after another tool wiped ours", want...)
 
-	c.edit(func(data map[string]string) { data["mapRoles"] = "" })
-	c.mapped("back after another tool wiped all roles", want[2:]...)
+	c.Edit(func(data map[string]string) { data["mapRoles"] = "" })
+	c.Maps("back after another tool wiped all roles", want[2:]...)
 
-	c.edit(func(data map[string]string) {
+	c.Edit(func(data map[string]string) {
 		data["mapUsers"] = strings.ReplaceAll(data["mapUsers"], "- viewers", "- system:masters")
 	})
-	c.mapped("back after another tool gave one of ours more rights", want[2:]...)
+	c.Maps("back after another tool gave one of ours more rights", want[2:]...)
 
 	// A deleted aws-auth is made anew with ours.
-	if err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Delete(t.Context(), "aws-auth", deleteNow); err != nil {
-		t.Fatal(err)
-	}
-	c.mapped("back after somebody deleted aws-auth", want[2:]...)
+	c.Delete()
+	c.Maps("back after somebody deleted aws-auth", want[2:]...)
 
 	if now := c.AWS.Requests("GetGroup"); now != asked {
 		t.Errorf("IAM was asked %d times more: that it came back may not be by the event", now-asked)
@@ -72,29 +71,29 @@ func TestStrippedMarksStayOurs(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, rarely, quick...)
 	c.AWS.SetMembers("Developers", "ana", "ben")
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
 	foreign := []fleet.Mapping{others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers")}
-	want := append(foreign, node("workers"), node("ingress"),
-		ours("user/ana", "ana", "developers"), ours("user/ben", "ben", "developers"), ours("user/ops", "ops", "viewers"))
-	c.mapped("merged", want...)
+	want := append(foreign, trial.NodeRole("workers"), trial.NodeRole("ingress"),
+		trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ben", "ben", "developers"), trial.Ours("user/ops", "ops", "viewers"))
+	c.Maps("merged", want...)
 
 	strip := func(data map[string]string) {
 		for _, key := range []string{"mapRoles", "mapUsers"} {
 			data[key] = dropLines(data[key], "syncedBy")
 		}
 	}
-	c.edit(strip)
-	c.mapped("marked again", want...)
+	c.Edit(strip)
+	c.Maps("marked again", want...)
 
 	// Once more while nobody leads, with a new leader that has to know it from
 	// the ledger, and a user who left in between.
-	old := c.leader()
+	old := c.OneLeads()
 	old.Kill()
-	c.edit(strip)
+	c.Edit(strip)
 	c.AWS.SetMembers("Developers", "ana")
-	want = append(foreign, node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers"))
-	c.mapped("the user who left is out, although the mark was gone", want...)
+	want = append(foreign, trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers"))
+	c.Maps("the user who left is out, although the mark was gone", want...)
 }
 
 // EKS adds an entry of its own for the role of a managed node group, and takes
@@ -103,13 +102,13 @@ func TestManagedNodeGroup(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, rarely, quick...)
 	c.AWS.AddGroup("Developers")
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
 	rest := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("ingress"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers"),
 	}
-	c.mapped("merged", append(rest, node("workers"))...)
+	c.Maps("merged", append(rest, trial.NodeRole("workers"))...)
 
 	const managed = `- groups:
   - system:bootstrappers
@@ -117,14 +116,14 @@ func TestManagedNodeGroup(t *testing.T) {
   rolearn: arn:aws:iam::111122223333:role/workers
   username: system:node:{{EC2PrivateDNSName}}
 `
-	c.edit(func(data map[string]string) { data["mapRoles"] += managed })
-	cm := c.mapped("ours is withdrawn for theirs", append(rest, unmarked(node("workers")))...)
+	c.Edit(func(data map[string]string) { data["mapRoles"] += managed })
+	cm := c.Maps("ours is withdrawn for theirs", append(rest, unmarked(trial.NodeRole("workers")))...)
 	if !strings.Contains(cm.Data["mapRoles"], managed) {
 		t.Errorf("their entry is not as they wrote it:\n%s", cm.Data["mapRoles"])
 	}
 
-	c.edit(func(data map[string]string) { data["mapRoles"] = strings.Replace(data["mapRoles"], managed, "", 1) })
-	c.mapped("theirs is gone and ours is back", append(rest, node("workers"))...)
+	c.Edit(func(data map[string]string) { data["mapRoles"] = strings.Replace(data["mapRoles"], managed, "", 1) })
+	c.Maps("theirs is gone and ours is back", append(rest, trial.NodeRole("workers"))...)
 }
 
 func TestConflict(t *testing.T) {
@@ -140,21 +139,21 @@ func TestConflict(t *testing.T) {
   username: ben
   groups: [system:masters, developers, guests]
 `
-	c.create(map[string]string{"mapUsers": lesser + greater})
+	c.Create(map[string]string{"mapUsers": lesser + greater})
 	c.threeNodes()
 	rest := []fleet.Mapping{
-		node("workers"), node("ingress"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers"),
 		others("user/ben", "ben", "developers", "guests", "system:masters"),
 	}
-	c.mapped("what grants less is kept", append(rest, others("user/ana", "ana", "guests"))...)
-	leader := c.leader()
-	c.metric(leader, 1, "rolecall_conflicts")
-	c.recorded("Conflict", "user/ana", "guests", "developers")
+	c.Maps("what grants less is kept", append(rest, others("user/ana", "ana", "guests"))...)
+	leader := c.OneLeads()
+	c.Metric(leader, 1, "rolecall_conflicts")
+	c.Event("Conflict", "user/ana", "guests", "developers")
 
 	// A standing conflict is told once, however often it is met.
-	passes := c.value(leader, "rolecall_reconciles_total")
-	c.edit(func(data map[string]string) { data["mapRoles"] += "# somebody was here\n" })
-	c.eventually("it is met again", func(ctx context.Context) error {
+	passes := c.Value(leader, "rolecall_reconciles_total")
+	c.Edit(func(data map[string]string) { data["mapRoles"] += "# somebody was here\n" })
+	c.Eventually("it is met again", func(ctx context.Context) error {
 		metrics, err := leader.Metrics(ctx)
 		if err != nil {
 			return err
@@ -164,18 +163,18 @@ func TestConflict(t *testing.T) {
 		}
 		return nil
 	})
-	c.metric(leader, 1, "rolecall_conflicts")
+	c.Metric(leader, 1, "rolecall_conflicts")
 	if found, err := leader.Logged("stands in the way"); err != nil || len(found) != 1 {
 		t.Errorf("a standing conflict is logged %d times, want once (%v)", len(found), err)
 	}
 
-	c.swap(config + "safety: {onConflict: adopt}\n")
-	cm := c.mapped("adopted", append(rest, ours("user/ana", "ana", "developers", "guests"))...)
+	c.Mount(config + "safety: {onConflict: adopt}\n")
+	cm := c.Maps("adopted", append(rest, trial.Ours("user/ana", "ana", "developers", "guests"))...)
 	if !strings.Contains(cm.Data["mapUsers"], greater) {
 		t.Errorf("an entry that grants more than ours is not as it was:\n%s", cm.Data["mapUsers"])
 	}
-	c.metric(leader, 0, "rolecall_conflicts")
-	c.logged(leader, "what needed attention is settled", "stands in the way")
+	c.Metric(leader, 0, "rolecall_conflicts")
+	c.Logs(leader, "what needed attention is settled", "stands in the way")
 }
 
 func TestMalformedIsLeftAlone(t *testing.T) {
@@ -183,26 +182,26 @@ func TestMalformedIsLeftAlone(t *testing.T) {
 	const config = rarely + "safety: {onMalformed: refuse}\n"
 	c := newCluster(t, config, quick...)
 	c.AWS.SetMembers("Developers", "ana")
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers"),
 	}
-	good := c.mapped("merged", want...)
-	leader := c.leader()
+	good := c.Maps("merged", want...)
+	leader := c.OneLeads()
 
 	// An unquoted placeholder at the start of a value is a map to YAML.
-	broken := c.edit(func(data map[string]string) {
+	broken := c.Edit(func(data map[string]string) {
 		data["mapRoles"] += "- rolearn: arn:aws:iam::111122223333:role/new\n  username: {{SessionName}}\n"
 	})
-	c.metric(leader, 1, "rolecall_aws_auth_malformed")
-	c.recorded("Malformed")
-	c.logged(leader, "aws-auth is malformed and left alone")
+	c.Metric(leader, 1, "rolecall_aws_auth_malformed")
+	c.Event("Malformed")
+	c.Logs(leader, "aws-auth is malformed and left alone")
 
 	// Neither a new config nor a new node has it written.
-	c.swap(config + "accounts: [\"555566667777\"]\n")
-	c.eventually("the new config is tried", func(ctx context.Context) error {
+	c.Mount(config + "accounts: [\"555566667777\"]\n")
+	c.Eventually("the new config is tried", func(ctx context.Context) error {
 		metrics, err := leader.Metrics(ctx)
 		if err != nil {
 			return err
@@ -212,11 +211,11 @@ func TestMalformedIsLeftAlone(t *testing.T) {
 		}
 		return nil
 	})
-	if now := c.awsAuth(); now.ResourceVersion != broken.ResourceVersion {
+	if now := c.Now(); now.ResourceVersion != broken.ResourceVersion {
 		t.Errorf("a malformed aws-auth was written:\n%s", now.Data["mapRoles"])
 	}
 
-	c.edit(func(data map[string]string) { data["mapRoles"] = good.Data["mapRoles"] })
-	c.mapped("it goes on when a person has mended it", append(want, fleet.Mapping{ARN: "555566667777"})...)
-	c.metric(leader, 0, "rolecall_aws_auth_malformed")
+	c.Edit(func(data map[string]string) { data["mapRoles"] = good.Data["mapRoles"] })
+	c.Maps("it goes on when a person has mended it", append(want, fleet.Mapping{ARN: "555566667777"})...)
+	c.Metric(leader, 0, "rolecall_aws_auth_malformed")
 }

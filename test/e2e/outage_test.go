@@ -1,11 +1,11 @@
 package e2e_test
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // The API server goes for longer than a lease, first without a trace and then
@@ -23,13 +23,12 @@ func TestAPIServerGone(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := newClusterIn(t, cp, fleet.DefaultNamespace, rarely, quick...)
 	// A server that has just started answers before it has read who may do what.
-	c.never = slices.DeleteFunc(c.never, func(s string) bool { return s == forbidden })
+	c := newClusterIn(t, cp, rarely, trial.Options{Options: fleet.Options{Flags: quick}, Never: []string{}})
 	c.AWS.AddGroup("Developers")
 	c.threeNodes()
-	want := []fleet.Mapping{node("workers"), node("ingress"), ours("user/ops", "ops", "viewers")}
-	c.mapped("merged", want...)
+	want := []fleet.Mapping{trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers")}
+	c.Maps("merged", want...)
 
 	for _, outage := range []struct {
 		name       string
@@ -48,12 +47,12 @@ func TestAPIServerGone(t *testing.T) {
 			fleet.Mapping{ARN: "666677778888"},
 		},
 	} {
-		leader := c.leader()
+		leader := c.OneLeads()
 		if err := outage.begin(); err != nil {
 			t.Fatal(err)
 		}
-		c.metric(leader, 0, "rolecall_leader")
-		c.swap(outage.config)
+		c.Metric(leader, 0, "rolecall_leader")
+		c.Mount(outage.config)
 		for _, n := range c.Nodes() {
 			if !n.Running() {
 				t.Errorf("%s: the agent of %s has ended", outage.name, n.Name)
@@ -66,8 +65,8 @@ func TestAPIServerGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		want = append(want, outage.more)
-		c.mapped(outage.name+": all goes on, with the config of now", want...)
-		c.leader()
-		c.healthy()
+		c.Maps(outage.name+": all goes on, with the config of now", want...)
+		c.OneLeads()
+		c.Healthy()
 	}
 }

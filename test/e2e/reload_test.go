@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // The kubelet's swap is seen by its event: the files are looked at without one
@@ -18,26 +19,26 @@ func TestEditedConfigIsLive(t *testing.T) {
 	c := newCluster(t, rarely, quick...)
 	c.AWS.AddGroup("Developers")
 	c.threeNodes()
-	want := []fleet.Mapping{node("workers"), node("ingress"), ours("user/ops", "ops", "viewers")}
-	c.mapped("merged", want...)
-	leader := c.leader()
+	want := []fleet.Mapping{trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers")}
+	c.Maps("merged", want...)
+	leader := c.OneLeads()
 	hash := strings.TrimSpace(configInfo(c, leader))
 
-	c.swap(rarely + "karpenter: {nodeRoleARNs: [\"arn:aws:iam::111122223333:role/karpenter\"]}\n")
-	c.mappedWithin(reloadDeadline, "an added role", append(want, node("karpenter"))...)
+	c.Mount(rarely + "karpenter: {nodeRoleARNs: [\"arn:aws:iam::111122223333:role/karpenter\"]}\n")
+	c.MapsWithin(reloadDeadline, "an added role", append(want, trial.NodeRole("karpenter"))...)
 	if now := configInfo(c, leader); now == hash || strings.Count(now, "\n") > 0 {
 		t.Errorf("rolecall_config_info is %q, and was %q", now, hash)
 	}
 
-	c.swap(rarely)
-	c.mappedWithin(reloadDeadline, "and removed again", want...)
+	c.Mount(rarely)
+	c.MapsWithin(reloadDeadline, "and removed again", want...)
 
 	// A ConfigMap without the key is no config, and takes nothing away.
 	if err := c.Swap(map[string]string{"other": ""}); err != nil {
 		t.Fatal(err)
 	}
-	c.ready(leader, http.StatusOK, "[!]config: ")
-	c.stillMapped(want...)
+	c.Ready(leader, http.StatusOK, "[!]config: ")
+	c.StillMaps(want...)
 }
 
 // configInfo is the line of rolecall_config_info.
@@ -56,40 +57,40 @@ func TestBrokenConfigDisturbsNothing(t *testing.T) {
 	c := newCluster(t, rarely, quick...)
 	c.AWS.SetMembers("Developers", "ana")
 	c.threeNodes()
-	want := []fleet.Mapping{node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers")}
-	good := c.mapped("merged", want...)
-	leader := c.leader()
+	want := []fleet.Mapping{trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers")}
+	good := c.Maps("merged", want...)
+	leader := c.OneLeads()
 
 	const broken = rarely + "nodeRoles:\n  extra: [arn:aws:iam::111122223333:instance-profile/gpu]\n"
-	c.swap(broken)
+	c.Mount(broken)
 	for _, n := range c.Nodes() {
-		c.ready(n, http.StatusOK, "[!]config: refused since ", "config.yaml:", "nodeRoles.extra[0]", "instance profile")
-		c.metric(n, 0, "rolecall_config_valid")
-		c.metric(n, 1, "rolecall_config_reloads_total", "result", "invalid")
-		c.logged(n, "the config is refused, the last good one stays in force", `"key":"nodeRoles.extra[0]"`, `"line":`)
+		c.Ready(n, http.StatusOK, "[!]config: refused since ", "config.yaml:", "nodeRoles.extra[0]", "instance profile")
+		c.Metric(n, 0, "rolecall_config_valid")
+		c.Metric(n, 1, "rolecall_config_reloads_total", "result", "invalid")
+		c.Logs(n, "the config is refused, the last good one stays in force", `"key":"nodeRoles.extra[0]"`, `"line":`)
 	}
-	if now := c.awsAuth(); now.ResourceVersion != good.ResourceVersion {
+	if now := c.Now(); now.ResourceVersion != good.ResourceVersion {
 		t.Errorf("a broken config had aws-auth written:\n%s", now.Data)
 	}
 
 	// The work goes on by the last good one, under a new leader too as long as
 	// its agent has read a good one.
-	c.edit(func(data map[string]string) { delete(data, "mapUsers") })
-	c.mapped("what was wiped is back", want...)
+	c.Edit(func(data map[string]string) { delete(data, "mapUsers") })
+	c.Maps("what was wiped is back", want...)
 	leader.Kill()
-	c.edit(func(data map[string]string) { delete(data, "mapUsers") })
-	c.mapped("and under another leader", want...)
+	c.Edit(func(data map[string]string) { delete(data, "mapUsers") })
+	c.Maps("and under another leader", want...)
 
 	// The killed one comes back, has no good config, and says so; it runs.
-	c.startAgent(leader)
-	c.ready(leader, http.StatusServiceUnavailable, "[-]config failed: ", "config.yaml:")
+	c.StartAgent(leader)
+	c.Ready(leader, http.StatusServiceUnavailable, "[-]config failed: ", "config.yaml:")
 	status, body, err := leader.Get(t.Context(), "/healthz")
 	if err != nil || status != http.StatusOK {
 		t.Errorf("/healthz of %s, which waits for a good config: %d %s (%v)", leader.Name, status, body, err)
 	}
 
-	c.swap(rarely)
-	c.healthy()
-	c.metric(leader, 1, "rolecall_config_valid")
-	c.logged(leader, "the config is in force")
+	c.Mount(rarely)
+	c.Healthy()
+	c.Metric(leader, 1, "rolecall_config_valid")
+	c.Logs(leader, "the config is in force")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/history"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // malformedRoles is what a person wrote who forgot the quotes.
@@ -24,21 +25,11 @@ const malformedRoles = `- rolearn: arn:aws:iam::111122223333:role/new
   username: {{SessionName}}
 `
 
-// revisions are those of aws-auth, the newest first.
-func (c *cluster) revisions() []history.Revision {
-	c.t.Helper()
-	list, err := history.New(c.Client.AppsV1().ControllerRevisions(c.Namespace), "aws-auth", "test").List(c.t.Context())
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return list
-}
-
 // revision waits for one that is as it should be.
 func (c *cluster) revision(what string, is func(*history.Revision, history.Content) bool) (found history.Revision, content history.Content) {
-	c.t.Helper()
-	c.eventually("revision: "+what, func(context.Context) error {
-		list := c.revisions()
+	c.T.Helper()
+	c.Eventually("revision: "+what, func(context.Context) error {
+		list := c.Revisions()
 		for i := range list {
 			data, err := list[i].Content()
 			if err != nil {
@@ -56,11 +47,11 @@ func (c *cluster) revision(what string, is func(*history.Revision, history.Conte
 
 // newest waits until the newest revision is what aws-auth holds.
 func (c *cluster) newest() history.Revision {
-	c.t.Helper()
-	now := c.awsAuth()
+	c.T.Helper()
+	now := c.Now()
 	var newest history.Revision
-	c.eventually("the newest revision is what aws-auth holds", func(context.Context) error {
-		list := c.revisions()
+	c.Eventually("the newest revision is what aws-auth holds", func(context.Context) error {
+		list := c.Revisions()
 		if len(list) == 0 {
 			return errors.New("there is none")
 		}
@@ -77,38 +68,31 @@ func (c *cluster) newest() history.Revision {
 	return newest
 }
 
-func (c *cluster) delete() {
-	c.t.Helper()
-	if err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Delete(c.t.Context(), "aws-auth", deleteNow); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
 // What the authenticator cannot read comes back as it was, foreign entries and
 // comments included, and the broken text is kept for whoever wrote it.
 func TestMalformedIsRestored(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, rarely, quick...)
 	c.AWS.SetMembers("Developers", "ana")
-	c.create(map[string]string{"mapRoles": othersRoles, "theirs": "kept"})
+	c.Create(map[string]string{"mapRoles": othersRoles, "theirs": "kept"})
 	c.threeNodes()
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers"),
 	}
-	good := c.mapped("merged", want...)
+	good := c.Maps("merged", want...)
 	c.newest()
 
-	c.edit(func(data map[string]string) { data["mapRoles"] = malformedRoles })
-	now := c.mapped("put back", want...)
+	c.Edit(func(data map[string]string) { data["mapRoles"] = malformedRoles })
+	now := c.Maps("put back", want...)
 	if diff := cmp.Diff(good.Data, now.Data); diff != "" {
 		t.Errorf("it is not as it was (-was +is):\n%s", diff)
 	}
-	leader := c.leader()
-	c.metric(leader, 1, "rolecall_restores_total", "reason", "malformed")
-	c.metric(leader, 0, "rolecall_aws_auth_malformed")
-	c.recorded("Restored", "mapRoles", "rolecall history")
-	c.logged(leader, "aws-auth locked everybody out and was put back")
+	leader := c.OneLeads()
+	c.Metric(leader, 1, "rolecall_restores_total", "reason", "malformed")
+	c.Metric(leader, 0, "rolecall_aws_auth_malformed")
+	c.Event("Restored", "mapRoles", "rolecall history")
+	c.Logs(leader, "aws-auth locked everybody out and was put back")
 	broken, content := c.revision("the broken text", func(r *history.Revision, _ history.Content) bool { return r.Broken != "" })
 	if content.Data["mapRoles"] != malformedRoles || broken.Who != "another-tool" {
 		t.Errorf("the broken text is kept as %q of %q", content.Data["mapRoles"], broken.Who)
@@ -119,20 +103,20 @@ func TestMalformedIsRestored(t *testing.T) {
 
 	// A new leader knows the last good text from the history alone.
 	leader.Kill()
-	c.edit(func(data map[string]string) {
+	c.Edit(func(data map[string]string) {
 		data["mapRoles"] = "- rolearn: [\n"
 		data["mapUsers"] = "\t- x"
 	})
-	now = c.mapped("put back by the next leader", want...)
+	now = c.Maps("put back by the next leader", want...)
 	if diff := cmp.Diff(good.Data, now.Data); diff != "" {
 		t.Errorf("it is not as it was (-was +is):\n%s", diff)
 	}
 
 	// What somebody edits well and breaks right after is not lost.
 	const late = "- {rolearn: 'arn:aws:iam::111122223333:role/late', username: late}\n"
-	c.edit(func(data map[string]string) { data["mapRoles"] += late })
-	c.edit(func(data map[string]string) { data["mapRoles"] += "  oops" })
-	now = c.mapped("put back with the last good edit", append(slices.Clone(want), others("role/late", "late"))...)
+	c.Edit(func(data map[string]string) { data["mapRoles"] += late })
+	c.Edit(func(data map[string]string) { data["mapRoles"] += "  oops" })
+	now = c.Maps("put back with the last good edit", append(slices.Clone(want), others("role/late", "late"))...)
 	if !strings.Contains(now.Data["mapRoles"], late) {
 		t.Errorf("the last good edit is not as it was:\n%s", now.Data["mapRoles"])
 	}
@@ -160,47 +144,47 @@ func TestDeletedIsRestored(t *testing.T) {
 	c.threeNodes()
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers"),
 	}
-	good := c.mapped("merged", want...)
+	good := c.Maps("merged", want...)
 	c.newest()
 	same := func(what string) {
 		t.Helper()
-		now := c.awsAuth()
+		now := c.Now()
 		if diff := cmp.Diff(good.Data, now.Data) + cmp.Diff(good.BinaryData, now.BinaryData) + cmp.Diff(good.Labels, now.Labels) + cmp.Diff(theirs(good), theirs(now)); diff != "" {
 			t.Errorf("%s: it is not as it was (-was +is):\n%s", what, diff)
 		}
 	}
 
-	c.delete()
-	c.mapped("put back", want...)
+	c.Delete()
+	c.Maps("put back", want...)
 	same("put back")
-	c.recorded("Restored", "deleted")
-	leader := c.leader()
-	c.metric(leader, 1, "rolecall_restores_total", "reason", "deleted")
+	c.Event("Restored", "deleted")
+	leader := c.OneLeads()
+	c.Metric(leader, 1, "rolecall_restores_total", "reason", "deleted")
 
 	leader.Kill()
-	c.delete()
-	c.mapped("put back by the next leader", want...)
+	c.Delete()
+	c.Maps("put back by the next leader", want...)
 	same("by the next leader")
 
 	// Who replaces it by deleting it and making it anew is not in the way.
-	c.replace(map[string]string{"mapRoles": othersRoles})
-	now := c.mapped("merged into what replaced it", want...)
+	c.Replace(map[string]string{"mapRoles": othersRoles})
+	now := c.Maps("merged into what replaced it", want...)
 	if _, there := now.Data["theirs"]; there {
 		t.Error("what was replaced came back")
 	}
 
 	// Nothing is put back that the config wants left alone.
-	c.swap(rarely + "safety: {onMalformed: refuse}\n")
-	leader = c.leader()
-	c.logged(leader, "the config is in force")
-	c.delete()
-	c.recorded("Malformed", "deleted")
+	c.Mount(rarely + "safety: {onMalformed: refuse}\n")
+	leader = c.OneLeads()
+	c.Logs(leader, "the config is in force")
+	c.Delete()
+	c.Event("Malformed", "deleted")
 	if _, err := c.AWSAuth(t.Context()); !apierrors.IsNotFound(err) {
 		t.Errorf("a deleted aws-auth came back although it should not: %v", err)
 	}
-	c.metric(leader, 1, "rolecall_aws_auth_malformed")
+	c.Metric(leader, 1, "rolecall_aws_auth_malformed")
 }
 
 // The history tells who wrote what, keeps a bounded number, and what a person
@@ -209,13 +193,13 @@ func TestHistory(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, rarely, quick...)
 	c.AWS.SetMembers("Developers", "ana")
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("workers"), node("ingress"), ours("user/ana", "ana", "developers"), ours("user/ops", "ops", "viewers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers"),
 	}
-	c.mapped("merged", want...)
+	c.Maps("merged", want...)
 	mine := c.newest()
 	if !strings.HasPrefix(mine.Who, "rolecall on node-") || !strings.Contains(mine.Why, "entries added") {
 		t.Errorf("rolecall's own write is by %q for %q", mine.Who, mine.Why)
@@ -225,8 +209,8 @@ func TestHistory(t *testing.T) {
 	})
 
 	// Somebody removes an entry of somebody else.
-	c.edit(func(data map[string]string) { data["mapRoles"] = dropElement(data["mapRoles"], "role/ci") })
-	c.mapped("without an entry of others", append(want[:1:1], want[2:]...)...)
+	c.Edit(func(data map[string]string) { data["mapRoles"] = dropElement(data["mapRoles"], "role/ci") })
+	c.Maps("without an entry of others", append(want[:1:1], want[2:]...)...)
 	if theirs := c.newest(); theirs.Who != "another-tool" || theirs.Number <= mine.Number {
 		t.Errorf("their write is revision %d by %q, ours was %d", theirs.Number, theirs.Who, mine.Number)
 	}
@@ -236,24 +220,24 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.edit(func(data map[string]string) { maps.Copy(data, was.Data) })
-	c.mapped("rolled back", want...)
+	c.Edit(func(data map[string]string) { maps.Copy(data, was.Data) })
+	c.Maps("rolled back", want...)
 	if again := c.newest(); again.Name != mine.Name || again.Who != "another-tool" {
 		t.Errorf("the same content is revision %s of %q, was %s", again.Name, again.Who, mine.Name)
 	}
-	leader := c.leader()
+	leader := c.OneLeads()
 	leader.Kill()
-	c.leader(leader)
-	c.edit(func(data map[string]string) { data["theirs"] = "more" })
+	c.OneLeads(leader)
+	c.Edit(func(data map[string]string) { data["theirs"] = "more" })
 	c.newest()
-	c.stillMapped(want...)
+	c.StillMaps(want...)
 
 	// However many contents follow, a bounded number is kept.
 	for i := range 2 * (history.Kept + recordBurst) {
-		c.edit(func(data map[string]string) { data["theirs"] = fmt.Sprint(i) })
+		c.Edit(func(data map[string]string) { data["theirs"] = fmt.Sprint(i) })
 	}
 	c.newest()
-	if n := len(c.revisions()); n > history.Kept {
+	if n := len(c.Revisions()); n > history.Kept {
 		t.Errorf("%d revisions are kept, want %d at most", n, history.Kept)
 	}
 }

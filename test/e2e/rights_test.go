@@ -19,9 +19,9 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/history"
 	"github.com/rolecall/rolecall/roster"
-	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // Rights and IAM actions that are granted for code that is yet to come. Once it
@@ -58,9 +58,7 @@ func TestRights(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := newClusterOf(t, fleet.Options{
-		ControlPlane: cp, Overlay: "hardened", Config: files(everyVerifiedSource()), Flags: quick, AWS: awsfake.AWSOptions{PageSize: 2},
-	})
+	c := newClusterIn(t, cp, everyVerifiedSource(), trial.Options{Options: fleet.Options{Overlay: "hardened", Flags: quick}})
 	c.liveThroughAll()
 	if err := c.Close(); err != nil { // all is in the log then
 		t.Fatal(err)
@@ -91,79 +89,60 @@ func TestRights(t *testing.T) {
 	c.judgeIAMPolicies()
 }
 
-// newClusterOf is newClusterIn with other options.
-func newClusterOf(t testing.TB, o fleet.Options) *cluster {
-	t.Helper()
-	var err error
-	if o.Binary, err = binary(); err != nil {
-		t.Fatal(err)
-	}
-	o.Dir = t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	f, err := fleet.New(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cluster{f, t, []string{"DATA RACE", "panic: ", forbidden}}
-	t.Cleanup(c.end)
-	return c
-}
-
 // liveThroughAll has two candidates and two reporters meet all that makes agents
 // ask something of the API server.
 func (c *cluster) liveThroughAll() {
-	c.t.Helper()
+	c.T.Helper()
 	made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i, set := range []string{"Admin", "AdminReadOnly", "Admin_Read"} {
 		c.AWS.AddPermissionSet(set, fmt.Sprintf("%016x", i), "eu-west-3", made.AddDate(0, i, 0))
 	}
 	c.AWS.SetMembers("Admins", "ana", "ben")
 	c.AWS.SetMembers("Developers", "ben", "cleo")
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.fillHistory()
 	for _, role := range []string{"control", "workers", "ingress"} {
 		c.AWS.SetProfile("eks-"+role, role)
 	}
 	for _, name := range []string{"candidate-a", "candidate-b"} {
 		c.AWS.SetInstance(name, "eks-control")
-		c.start(name, "control")
+		c.StartNode(name, "control")
 	}
 	// One of them reports a role that its instance does not have.
 	c.AWS.SetInstance("reporter-a", "eks-workers")
 	c.AWS.SetInstance("reporter-b", "eks-ingress")
 	c.AWS.SetInstance("reporter-c", "eks-workers")
 	for name, role := range map[string]string{"reporter-a": "workers", "reporter-b": "ingress", "reporter-c": "stolen"} {
-		n, err := c.AddReporter(c.t.Context(), name, role)
+		n, err := c.AddReporter(c.T.Context(), name, role)
 		if err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
-		c.startAgent(n)
+		c.StartAgent(n)
 	}
 	foreign := []fleet.Mapping{others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers")}
 	want := []fleet.Mapping{
-		node("control"), node("workers"), node("ingress"), node("gpu"), node("karpenter"), node("windows", "eks:kube-proxy-windows"),
+		trial.NodeRole("control"), trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.NodeRole("gpu"), trial.NodeRole("karpenter"), trial.NodeRole("windows", "eks:kube-proxy-windows"),
 		{ARN: "555566667777"},
-		ours("role/AWSReservedSSO_Admin_0000000000000000", "Admin:{{SessionName}}", "system:masters"),
-		ours("role/AWSReservedSSO_Admin_Read_0000000000000002", "reader:{{SessionName}}", "viewers"),
-		ours("role/generic", "generic", "deployers"),
-		ours("user/ana", "ana", "system:masters"),
-		ours("user/ben", "ben", "developers", "system:masters"),
-		ours("user/cleo", "dev:cleo", "developers"),
-		ours("user/team/ops", "ops", "viewers"),
+		trial.Ours("role/AWSReservedSSO_Admin_0000000000000000", "Admin:{{SessionName}}", "system:masters"),
+		trial.Ours("role/AWSReservedSSO_Admin_Read_0000000000000002", "reader:{{SessionName}}", "viewers"),
+		trial.Ours("role/generic", "generic", "deployers"),
+		trial.Ours("user/ana", "ana", "system:masters"),
+		trial.Ours("user/ben", "ben", "developers", "system:masters"),
+		trial.Ours("user/cleo", "dev:cleo", "developers"),
+		trial.Ours("user/team/ops", "ops", "viewers"),
 	}
-	c.mapped("all is merged", append(foreign, want...)...)
-	leader := c.leader()
-	c.recorded("ReportRefused", "reporter-c", "runs under "+account+"role/workers")
+	c.Maps("all is merged", append(foreign, want...)...)
+	leader := c.OneLeads()
+	c.Event("ReportRefused", "reporter-c", "runs under "+trial.Account+"role/workers")
 
 	// Each write is told by an Event, and one that says the same as another counts
 	// that one up. A content that comes back is a revision that is there already.
 	extra := strings.Replace(everyVerifiedSource(), `["555566667777"]`, `["555566667777", "666677778888"]`, 1)
 	for range 3 {
-		c.swap(extra)
-		c.mapped("an account more", append(append(foreign, want...), fleet.Mapping{ARN: "666677778888"})...)
-		c.swap(everyVerifiedSource())
-		c.mapped("and gone", append(foreign, want...)...)
+		c.Mount(extra)
+		c.Maps("an account more", append(append(foreign, want...), fleet.Mapping{ARN: "666677778888"})...)
+		c.Mount(everyVerifiedSource())
+		c.Maps("and gone", append(foreign, want...)...)
 	}
 
 	// An agent finds its report old, and renews it.
@@ -173,57 +152,55 @@ func (c *cluster) liveThroughAll() {
 		}
 		c.ageReports()
 		n.Kill()
-		c.startAgent(n)
-		c.metric(n, 1, "rolecall_node_reports_total", "result", "written")
+		c.StartAgent(n)
+		c.Metric(n, 1, "rolecall_node_reports_total", "result", "written")
 	}
 
 	// A takeover, and a removal by the next leader. A deleted aws-auth is made
 	// anew: of foreign entries, whatever history knows of them.
 	leader.Kill()
 	c.AWS.SetMembers("Admins", "ben")
-	want = slices.DeleteFunc(want, func(m fleet.Mapping) bool { return m.ARN == account+"user/ana" })
-	c.mapped("a user who left is out", append(foreign, want...)...)
-	next := c.leader(leader)
-	if err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Delete(c.t.Context(), "aws-auth", deleteNow); err != nil {
-		c.t.Fatal(err)
-	}
-	c.eventually("a deleted aws-auth is made anew", func(ctx context.Context) error {
+	want = slices.DeleteFunc(want, func(m fleet.Mapping) bool { return m.ARN == trial.Account+"user/ana" })
+	c.Maps("a user who left is out", append(foreign, want...)...)
+	next := c.OneLeads(leader)
+	c.Delete()
+	c.Eventually("a deleted aws-auth is made anew", func(ctx context.Context) error {
 		cm, err := c.AWSAuth(ctx)
 		if err != nil {
 			return err
 		}
 		return contains(cm.Data, "role/workers", "role/ingress", "user/ben")
 	})
-	c.recorded("Updated")
-	c.metric(next, 1, "rolecall_leader")
+	c.Event("Updated")
+	c.Metric(next, 1, "rolecall_leader")
 }
 
 // fillHistory makes as many revisions as are kept, so that the next one is one
 // too many. The leader itself records no faster than it has to.
 func (c *cluster) fillHistory() {
-	c.t.Helper()
+	c.T.Helper()
 	store := history.New(c.Client.AppsV1().ControllerRevisions(c.Namespace), awsauth.Name, "somebody")
 	for i := range history.Kept {
 		content := history.Content{Data: map[string]string{"mapRoles": strings.Repeat("# former\n", i) + othersRoles}}
-		if _, err := store.Record(c.t.Context(), history.Revision{Who: "somebody", At: time.Now()}, content); err != nil {
-			c.t.Fatal(err)
+		if _, err := store.Record(c.T.Context(), history.Revision{Who: "somebody", At: time.Now()}, content); err != nil {
+			c.T.Fatal(err)
 		}
 	}
 }
 
 // ageReports makes all reports look two hours old.
 func (c *cluster) ageReports() {
-	c.t.Helper()
+	c.T.Helper()
 	leases := c.Client.CoordinationV1().Leases(c.Namespace)
-	list, err := leases.List(c.t.Context(), metav1.ListOptions{LabelSelector: roster.Selector})
+	list, err := leases.List(c.T.Context(), metav1.ListOptions{LabelSelector: roster.Selector})
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	for i := range list.Items {
 		lease := &list.Items[i]
 		lease.Spec.RenewTime = &metav1.MicroTime{Time: time.Now().Add(-2 * time.Hour)}
-		if _, err := leases.Update(c.t.Context(), lease, metav1.UpdateOptions{}); err != nil {
-			c.t.Fatal(err)
+		if _, err := leases.Update(c.T.Context(), lease, metav1.UpdateOptions{}); err != nil {
+			c.T.Fatal(err)
 		}
 	}
 }
@@ -268,23 +245,23 @@ func (r *right) tooWide() bool {
 
 // granted is all that bindings give to a ServiceAccount of the agents' namespace.
 func (c *cluster) granted(account string) []*right {
-	c.t.Helper()
-	ctx, rbac := c.t.Context(), c.Client.RbacV1()
+	c.T.Helper()
+	ctx, rbac := c.T.Context(), c.Client.RbacV1()
 	its := func(s rbacv1.Subject) bool {
 		return s.Kind == rbacv1.ServiceAccountKind && s.Name == account && s.Namespace == c.Namespace
 	}
 	cluster, err := rbac.ClusterRoleBindings().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	for _, b := range cluster.Items {
 		if slices.ContainsFunc(b.Subjects, its) {
-			c.t.Errorf("ClusterRoleBinding %s gives %s rights in the whole cluster", b.Name, account)
+			c.T.Errorf("ClusterRoleBinding %s gives %s rights in the whole cluster", b.Name, account)
 		}
 	}
 	bindings, err := rbac.RoleBindings("").List(ctx, metav1.ListOptions{})
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	var all []*right
 	for _, b := range bindings.Items {
@@ -292,19 +269,19 @@ func (c *cluster) granted(account string) []*right {
 			continue
 		}
 		if b.RoleRef.Kind != "Role" {
-			c.t.Errorf("RoleBinding %s/%s gives %s the %s %s", b.Namespace, b.Name, account, b.RoleRef.Kind, b.RoleRef.Name)
+			c.T.Errorf("RoleBinding %s/%s gives %s the %s %s", b.Namespace, b.Name, account, b.RoleRef.Kind, b.RoleRef.Name)
 			continue
 		}
 		role, err := rbac.Roles(b.Namespace).Get(ctx, b.RoleRef.Name, metav1.GetOptions{})
 		if err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 		for _, rule := range role.Rules {
 			all = append(all, spread(b.Namespace, rule)...)
 		}
 	}
 	if len(all) == 0 {
-		c.t.Errorf("%s has no rights at all", account)
+		c.T.Errorf("%s has no rights at all", account)
 	}
 	return all
 }
@@ -415,12 +392,12 @@ func (r *request) cover(rights []*right) error {
 // judgeIAMPolicies compares the policies that the manifests have with what the
 // agents asked of AWS.
 func (c *cluster) judgeIAMPolicies() {
-	c.t.Helper()
+	c.T.Helper()
 	allowed := map[string]bool{}
 	for _, file := range []string{"iam-policy.json", "iam-policy-verify-ec2.json"} {
 		text, err := os.ReadFile("../../manifests/" + file)
 		if err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 		var policy struct {
 			Version   string
@@ -430,11 +407,11 @@ func (c *cluster) judgeIAMPolicies() {
 			}
 		}
 		if err := json.Unmarshal(text, &policy); err != nil {
-			c.t.Fatalf("%s: %v", file, err)
+			c.T.Fatalf("%s: %v", file, err)
 		}
 		for _, s := range policy.Statement {
 			if s.Effect != "Allow" || policy.Version != "2012-10-17" || s.Resource == "" {
-				c.t.Errorf("%s: a policy of %q %s %q, want one that allows", file, policy.Version, s.Effect, s.Resource)
+				c.T.Errorf("%s: a policy of %q %s %q, want one that allows", file, policy.Version, s.Effect, s.Resource)
 			}
 			for _, action := range s.Action {
 				allowed[action] = true
@@ -445,15 +422,15 @@ func (c *cluster) judgeIAMPolicies() {
 	for _, action := range asked {
 		// Everybody may ask who they are.
 		if !allowed[action] && action != "sts:GetCallerIdentity" {
-			c.t.Errorf("the agents ask for %s, which no policy allows", action)
+			c.T.Errorf("the agents ask for %s, which no policy allows", action)
 		}
 	}
 	for action := range allowed {
 		switch soon := slices.Contains(expectedSoonOfAWS, action); {
 		case !slices.Contains(asked, action) && !soon:
-			c.t.Errorf("a policy allows %s, which no agent asks for", action)
+			c.T.Errorf("a policy allows %s, which no agent asks for", action)
 		case slices.Contains(asked, action) && soon:
-			c.t.Errorf("the agents ask for %s: take it out of expectedSoonOfAWS", action)
+			c.T.Errorf("the agents ask for %s: take it out of expectedSoonOfAWS", action)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // A config that asks IAM for everything, and only when it is edited.
@@ -24,13 +25,13 @@ iamGroups:
 
 // reask edits the config in a way that changes nothing, so that IAM is asked.
 func (c *cluster) reask() {
-	c.t.Helper()
-	c.swap(fmt.Sprintf("%s# %d\n", asksIAM, time.Now().UnixNano()))
+	c.T.Helper()
+	c.Mount(fmt.Sprintf("%s# %d\n", asksIAM, time.Now().UnixNano()))
 }
 
 // adminRole is the entry of the permission set's role with a suffix.
 func adminRole(suffix string) fleet.Mapping {
-	return ours("role/AWSReservedSSO_Admin_"+suffix, "Admin:{{SessionName}}", "system:masters")
+	return trial.Ours("role/AWSReservedSSO_Admin_"+suffix, "Admin:{{SessionName}}", "system:masters")
 }
 
 const (
@@ -58,14 +59,14 @@ func TestFailingSourceRemovesNothing(t *testing.T) {
 			made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 			c.AWS.AddPermissionSet("Admin", oldSuffix, "", made)
 			c.AWS.SetMembers("Developers", "ana", "ben", "cleo")
-			c.start("node-a", "workers")
-			c.start("node-b", "workers")
+			c.StartNode("node-a", "workers")
+			c.StartNode("node-b", "workers")
 			before := []fleet.Mapping{
-				node("workers"), adminRole(oldSuffix),
-				ours("user/ana", "ana", "developers"), ours("user/ben", "ben", "developers"), ours("user/cleo", "cleo", "developers"),
+				trial.NodeRole("workers"), adminRole(oldSuffix),
+				trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ben", "ben", "developers"), trial.Ours("user/cleo", "cleo", "developers"),
 			}
-			c.mapped("merged", before...)
-			leader := c.leader()
+			c.Maps("merged", before...)
+			leader := c.OneLeads()
 			history := c.follow(c.AWSAuthNamespace, "aws-auth")
 
 			// Whoever takes the first page for the whole, or nothing for an empty
@@ -80,19 +81,19 @@ func TestFailingSourceRemovesNothing(t *testing.T) {
 			}
 			holds := func(leader *fleet.Node) {
 				t.Helper()
-				c.metric(leader, 1, "rolecall_sources_failed", "source", "group")
+				c.Metric(leader, 1, "rolecall_sources_failed", "source", "group")
 				if setFails {
-					c.metric(leader, 1, "rolecall_sources_failed", "source", "permission-set")
+					c.Metric(leader, 1, "rolecall_sources_failed", "source", "permission-set")
 				}
-				c.metric(leader, 0, "rolecall_sources_failed", "source", "node")
-				c.stillMapped(before...)
+				c.Metric(leader, 0, "rolecall_sources_failed", "source", "node")
+				c.StillMaps(before...)
 			}
 			c.reask()
 			holds(leader)
-			c.recorded("SourceFailed", "group/Developers")
+			c.Event("SourceFailed", "group/Developers")
 
 			leader.Kill()
-			holds(c.leader(leader))
+			holds(c.OneLeads(leader))
 			if n := history.written(); n > 0 {
 				t.Errorf("aws-auth was written %d times while a source failed", n)
 			}
@@ -100,13 +101,13 @@ func TestFailingSourceRemovesNothing(t *testing.T) {
 			c.AWS.Heal()
 			c.reask()
 			after := []fleet.Mapping{
-				node("workers"), adminRole(oldSuffix),
-				ours("user/ana", "ana", "developers"), ours("user/dora", "dora", "developers"), ours("user/eve", "eve", "developers"),
+				trial.NodeRole("workers"), adminRole(oldSuffix),
+				trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/dora", "dora", "developers"), trial.Ours("user/eve", "eve", "developers"),
 			}
 			if setFails {
 				after[1] = adminRole(newSuffix)
 			}
-			c.mapped("healed", after...)
+			c.Maps("healed", after...)
 		})
 	}
 }
@@ -125,21 +126,21 @@ func TestGroupEmptiedAndDeleted(t *testing.T) {
 	made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	c.AWS.AddPermissionSet("Admin", oldSuffix, "", made)
 	c.AWS.SetMembers("Developers", "ana", "ben", "cleo")
-	c.start("node-a", "workers")
-	rest := []fleet.Mapping{node("workers"), adminRole(oldSuffix)}
-	members := append(rest, ours("user/ana", "ana", "developers"), ours("user/ben", "ben", "developers"), ours("user/cleo", "cleo", "developers"))
-	c.mapped("merged", members...)
-	leader := c.leader()
+	c.StartNode("node-a", "workers")
+	rest := []fleet.Mapping{trial.NodeRole("workers"), adminRole(oldSuffix)}
+	members := append(rest, trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ben", "ben", "developers"), trial.Ours("user/cleo", "cleo", "developers"))
+	c.Maps("merged", members...)
+	leader := c.OneLeads()
 
 	c.AWS.RemoveGroup("Developers")
 	c.reask()
-	c.metric(leader, 1, "rolecall_sources_failed", "source", "group")
-	c.stillMapped(members...)
+	c.Metric(leader, 1, "rolecall_sources_failed", "source", "group")
+	c.StillMaps(members...)
 
 	c.AWS.AddGroup("Developers")
 	c.reask()
-	c.mapped("the group is empty", rest...)
-	c.metric(leader, 0, "rolecall_sources_failed", "source", "group")
+	c.Maps("the group is empty", rest...)
+	c.Metric(leader, 0, "rolecall_sources_failed", "source", "group")
 }
 
 // Nobody is locked out between the old role of a permission set and the new one.
@@ -149,14 +150,14 @@ func TestRotatedPermissionSetInOneWrite(t *testing.T) {
 	made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	c.AWS.AddPermissionSet("Admin", oldSuffix, "eu-west-3", made)
 	c.AWS.AddGroup("Developers")
-	c.start("node-a", "workers")
-	c.mapped("merged", node("workers"), adminRole(oldSuffix))
+	c.StartNode("node-a", "workers")
+	c.Maps("merged", trial.NodeRole("workers"), adminRole(oldSuffix))
 	history := c.follow(c.AWSAuthNamespace, "aws-auth")
 
 	// While both are there, the newer one counts.
 	c.AWS.AddPermissionSet("Admin", newSuffix, "eu-west-3", made.AddDate(0, 1, 0))
 	c.reask()
-	cm := c.mapped("the new role", node("workers"), adminRole(newSuffix))
+	cm := c.Maps("the new role", trial.NodeRole("workers"), adminRole(newSuffix))
 	for _, version := range history.upTo(c, cm) {
 		mappings, err := fleet.Mappings(version.ConfigMap)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // Four others edit aws-auth as fast as they can, each time taking away an entry
@@ -19,15 +20,15 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, rarely, quick...)
 	c.AWS.SetMembers("Developers", "ana", "ben", "cleo")
-	c.create(map[string]string{"mapRoles": othersRoles})
+	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
 	want := []fleet.Mapping{
 		others("role/break-glass", "break-glass", "system:masters"), others("role/ci", "ci", "deployers"),
-		node("workers"), node("ingress"), ours("user/ops", "ops", "viewers"),
-		ours("user/ana", "ana", "developers"), ours("user/ben", "ben", "developers"), ours("user/cleo", "cleo", "developers"),
+		trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers"),
+		trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ben", "ben", "developers"), trial.Ours("user/cleo", "cleo", "developers"),
 	}
-	c.mapped("merged", want...)
-	leader := c.leader()
+	c.Maps("merged", want...)
+	leader := c.OneLeads()
 
 	const rounds, edits = 5, 10 // of each of the four
 	for round := range rounds {
@@ -45,11 +46,11 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 			}
 		}
 		writers.Wait()
-		c.mapped("all edits so far are there, and ours", want...)
+		c.Maps("all edits so far are there, and ours", want...)
 	}
 	t.Logf("beside %d edits the leader wrote %v times and met %v conflicts", 4*rounds*edits,
-		c.value(leader, "rolecall_writes_total", "object", "aws-auth", "result", "ok"),
-		c.value(leader, "rolecall_writes_total", "object", "aws-auth", "result", "conflict"))
+		c.Value(leader, "rolecall_writes_total", "object", "aws-auth", "result", "ok"),
+		c.Value(leader, "rolecall_writes_total", "object", "aws-auth", "result", "conflict"))
 }
 
 // contend adds an entry of another's and removes one of ours, by a read and a
@@ -57,21 +58,21 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 func (c *cluster) contend(name, drop string) {
 	maps := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace)
 	for {
-		cm, err := c.AWSAuth(c.t.Context())
+		cm, err := c.AWSAuth(c.T.Context())
 		if err != nil {
-			c.t.Error(err)
+			c.T.Error(err)
 			return
 		}
 		var b strings.Builder
-		b.WriteString(dropElement(cm.Data["mapUsers"], account+drop+"\n"))
-		fmt.Fprintf(&b, "- userarn: %suser/%s\n  username: %s # by hand\n  groups: [others]\n", account, name, name)
+		b.WriteString(dropElement(cm.Data["mapUsers"], trial.Account+drop+"\n"))
+		fmt.Fprintf(&b, "- userarn: %suser/%s\n  username: %s # by hand\n  groups: [others]\n", trial.Account, name, name)
 		cm.Data["mapUsers"] = b.String()
-		_, err = maps.Update(c.t.Context(), cm, metav1.UpdateOptions{FieldManager: "another-tool"})
+		_, err = maps.Update(c.T.Context(), cm, metav1.UpdateOptions{FieldManager: "another-tool"})
 		if err == nil {
 			return
 		}
 		if !apierrors.IsConflict(err) {
-			c.t.Error(err)
+			c.T.Error(err)
 			return
 		}
 	}
