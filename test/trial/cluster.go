@@ -32,6 +32,10 @@ const Account = "arn:aws:iam::111122223333:"
 // Forbidden is how the API server says that the manifests' rights are too few.
 const Forbidden = "is forbidden"
 
+// others is the name under which the API server records what is not rolecall's.
+// It is one, since of two in one second nobody can say which was the last.
+const others = "another-tool"
+
 // Options are those of a fleet, of which a trial fills in what is missing.
 type Options struct {
 	fleet.Options
@@ -169,7 +173,7 @@ func (c *Cluster) OneLeads(not ...*fleet.Node) *fleet.Node {
 func (c *Cluster) Create(data map[string]string) *corev1.ConfigMap {
 	c.T.Helper()
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: awsauth.Name}, Data: data}
-	cm, err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Create(c.T.Context(), cm, metav1.CreateOptions{})
+	cm, err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Create(c.T.Context(), cm, metav1.CreateOptions{FieldManager: others})
 	if err != nil {
 		c.T.Fatal(err)
 	}
@@ -214,7 +218,7 @@ func (c *Cluster) Change(change func(*corev1.ConfigMap)) *corev1.ConfigMap {
 	for {
 		cm := c.Now()
 		change(cm)
-		written, err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Update(c.T.Context(), cm, metav1.UpdateOptions{FieldManager: "another-tool"})
+		written, err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Update(c.T.Context(), cm, metav1.UpdateOptions{FieldManager: others})
 		if err == nil {
 			return written
 		}
