@@ -13,25 +13,26 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // unbind takes the agents' rights in a namespace away, and returns what gives
 // them back.
 func (c *cluster) unbind(namespace string) func() {
-	c.t.Helper()
+	c.T.Helper()
 	bindings := c.Client.RbacV1().RoleBindings(namespace)
-	binding, err := bindings.Get(c.t.Context(), "rolecall", metav1.GetOptions{})
+	binding, err := bindings.Get(c.T.Context(), "rolecall", metav1.GetOptions{})
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
-	if err := bindings.Delete(c.t.Context(), binding.Name, metav1.DeleteOptions{}); err != nil {
-		c.t.Fatal(err)
+	if err := bindings.Delete(c.T.Context(), binding.Name, metav1.DeleteOptions{}); err != nil {
+		c.T.Fatal(err)
 	}
 	return func() {
-		c.t.Helper()
+		c.T.Helper()
 		again := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: binding.Name}, RoleRef: binding.RoleRef, Subjects: binding.Subjects}
-		if _, err := bindings.Create(c.t.Context(), again, metav1.CreateOptions{}); err != nil {
-			c.t.Fatal(err)
+		if _, err := bindings.Create(c.T.Context(), again, metav1.CreateOptions{}); err != nil {
+			c.T.Fatal(err)
 		}
 	}
 }
@@ -41,33 +42,33 @@ func (c *cluster) unbind(namespace string) func() {
 func TestRightsTakenAway(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	leader, _ := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 
 	back := c.unbind(c.AWSAuthNamespace)
-	c.eventually("the rights are gone", func(ctx context.Context) error {
-		c.swap(opsAndAna)
+	c.Eventually("the rights are gone", func(ctx context.Context) error {
+		c.Mount(opsAndAna)
 		found, err := leader.Logged("ERROR", "forbidden")
 		if err == nil && len(found) == 0 {
-			c.swap(opsEdits)
+			c.Mount(opsEdits)
 			err = errors.New("not yet")
 		}
 		return err
 	})
-	c.swap(opsAndAna)
-	c.metric(leader, 1, "rolecall_reconciles_total", "result", "error")
+	c.Mount(opsAndAna)
+	c.AtLeast(leader, 1, "rolecall_reconciles_total", "result", "error")
 	c.alive()
 	back()
-	c.settled("the rights to aws-auth are back", with(node("workers"), ops, ana)...)
+	c.settled("the rights to aws-auth are back", with(trial.NodeRole("workers"), ops, ana)...)
 
 	back = c.unbind(c.Namespace)
 	c.stoodBy(leader)
-	c.swap(opsOnly)
+	c.Mount(opsOnly)
 	c.alive()
 	back()
-	c.settled("the rights to the Lease are back", with(node("workers"), ops)...)
-	c.leader()
+	c.settled("the rights to the Lease are back", with(trial.NodeRole("workers"), ops)...)
+	c.OneLeads()
 	c.alive()
 	c.judge(foreignText, "workers")
 }
@@ -79,45 +80,45 @@ func TestTokenExpired(t *testing.T) {
 	t.Parallel()
 	long(t) // the API server believes a token that it has seen for 10 s
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
-	old, next := c.add("node-a", "workers"), c.add("node-b", "workers")
+	c.Create(foreignText)
+	old, next := c.NewNode("node-a", "workers"), c.NewNode("node-b", "workers")
 	expire := c.mortal(old)
-	c.start(old)
+	c.StartAgent(old)
 	c.leads(old)
-	c.start(next)
-	c.settled("merged", with(node("workers"), ops)...)
+	c.StartAgent(next)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 
 	expire()
 	c.leads(next)
 	expired := time.Now()
-	c.swap(opsAndAna)
-	c.settled("the other goes on", with(node("workers"), ops, ana)...)
-	c.logged(old, "the lease is lost")
+	c.Mount(opsAndAna)
+	c.settled("the other goes on", with(trial.NodeRole("workers"), ops, ana)...)
+	c.Logs(old, "the lease is lost")
 	if writes := c.writesOf(old, expired); len(writes) > 0 {
 		t.Errorf("the old leader tried to write: %v", writes)
 	}
 	c.alive()
 
 	c.mortal(old)
-	next.Kill()                                                                      // nobody but the old one is left
-	c.within(2*patience, "the old leader is back", func(ctx context.Context) error { // client-go reads the file once a minute
+	next.Kill()                                                                            // nobody but the old one is left
+	c.Within(2*trial.Patience, "the old leader is back", func(ctx context.Context) error { // client-go reads the file once a minute
 		_, err := c.Leader(ctx)
 		return err
 	})
-	c.swap(opsOnly)
-	c.settled("it works with the new token", with(node("workers"), ops)...)
+	c.Mount(opsOnly)
+	c.settled("it works with the new token", with(trial.NodeRole("workers"), ops)...)
 	c.judge(foreignText, "workers")
 }
 
 // mortal gives a node a token that can be ended: it is bound to an object, with
 // which it goes. The least life that the API server gives is ten minutes.
 func (c *cluster) mortal(n *fleet.Node) (expire func()) {
-	c.t.Helper()
-	ctx := c.t.Context()
+	c.T.Helper()
+	ctx := c.T.Context()
 	secrets := c.Client.CoreV1().Secrets(c.Namespace)
 	bound, err := secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{GenerateName: "bound-"}}, metav1.CreateOptions{})
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: ptr.To(int64(600)),
@@ -125,15 +126,15 @@ func (c *cluster) mortal(n *fleet.Node) (expire func()) {
 	}}
 	token, err := c.Client.CoreV1().ServiceAccounts(c.Namespace).CreateToken(ctx, "rolecall", request, metav1.CreateOptions{})
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	if err := n.SetToken(token.Status.Token); err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	return func() {
-		c.t.Helper()
+		c.T.Helper()
 		if err := secrets.Delete(ctx, bound.Name, metav1.DeleteOptions{}); err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // A target is a request that the leader needs.
@@ -55,10 +56,10 @@ func TestRefused(t *testing.T) {
 		t.Run(target.name, func(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t, opsOnly, quick...)
-			c.create(foreignText)
+			c.Create(foreignText)
 			c.nodes()
-			c.settled("merged", with(node("workers"), ops)...)
-			configs, wants := []string{opsAndAna, opsOnly}, [][]fleet.Mapping{with(node("workers"), ops, ana), with(node("workers"), ops)}
+			c.settled("merged", with(trial.NodeRole("workers"), ops)...)
+			configs, wants := []string{opsAndAna, opsOnly}, [][]fleet.Mapping{with(trial.NodeRole("workers"), ops, ana), with(trial.NodeRole("workers"), ops)}
 			i := 0
 			for name, refusal := range refusals(target.resource, target.match.Name) {
 				c.refused(target, name, refusal, configs[i%2], wants[i%2])
@@ -73,35 +74,35 @@ func TestRefused(t *testing.T) {
 func TestWriteRefused(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
-	c.refused(targets[1], "409", refusals(corev1.Resource("configmaps"), "aws-auth")["409"], opsAndAna, with(node("workers"), ops, ana))
-	c.refused(targets[3], "500", refusals(corev1.Resource("configmaps"), fleet.LedgerName)["500"], opsOnly, with(node("workers"), ops))
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
+	c.refused(targets[1], "409", refusals(corev1.Resource("configmaps"), "aws-auth")["409"], opsAndAna, with(trial.NodeRole("workers"), ops, ana))
+	c.refused(targets[3], "500", refusals(corev1.Resource("configmaps"), fleet.LedgerName)["500"], opsOnly, with(trial.NodeRole("workers"), ops))
 	c.judge(foreignText, "workers")
 }
 
 // refused makes a change while the leader's requests are refused, twice.
 func (c *cluster) refused(target target, name string, refusal *apierrors.StatusError, config string, want []fleet.Mapping) {
-	c.t.Helper()
+	c.T.Helper()
 	const times = 2
-	leader := c.leader()
+	leader := c.OneLeads()
 	result := map[bool]string{true: "conflict", false: "error"}[apierrors.IsConflict(refusal)]
 	counted := 0.0
 	if target.metric != "" {
-		counted = c.value(leader, "rolecall_writes_total", "object", target.metric, "result", result)
+		counted = c.Value(leader, "rolecall_writes_total", "object", target.metric, "result", result)
 	}
 	match := target.match
 	match.Client, match.Times = leader.Name, times
 	rule := c.proxy.Add(match, faultproxy.Answer(refusal))
 	defer rule.Remove()
-	c.swap(config)
+	c.Mount(config)
 	if target.name != "read ledger" && target.name != "read lease" { // which are not read for every change
 		c.hit(rule, times)
 	}
 	c.settled(fmt.Sprintf("%s refused with %s", target.name, name), want...)
 	if target.metric != "" && !apierrors.IsTooManyRequests(refusal) { // client-go itself tries again
-		c.metric(leader, counted+times, "rolecall_writes_total", "object", target.metric, "result", result)
+		c.AtLeast(leader, counted+times, "rolecall_writes_total", "object", target.metric, "result", result)
 	}
 	c.alive()
 }
@@ -111,27 +112,27 @@ func (c *cluster) refused(target target, name string, refusal *apierrors.StatusE
 func TestAnswerLost(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	leader, _ := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 	for _, test := range []struct {
 		name   string
 		skip   int
 		config string
 		want   []fleet.Mapping
 	}{
-		{"aws-auth", 0, opsAndAna, with(node("workers"), ops, ana)},
-		{fleet.LedgerName, 0, opsEdits, with(node("workers"), editing)},                              // ahead
-		{fleet.LedgerName, 1, opsAndAna, with(node("workers"), ops, ana)},                            // as it settled
-		{"aws-auth", 0, withAccount, with(node("workers"), ops, fleet.Mapping{ARN: "555566667777"})}, // which has no mark
-		{"aws-auth", 0, opsOnly, with(node("workers"), ops)},
+		{"aws-auth", 0, opsAndAna, with(trial.NodeRole("workers"), ops, ana)},
+		{fleet.LedgerName, 0, opsEdits, with(trial.NodeRole("workers"), editing)},                              // ahead
+		{fleet.LedgerName, 1, opsAndAna, with(trial.NodeRole("workers"), ops, ana)},                            // as it settled
+		{"aws-auth", 0, withAccount, with(trial.NodeRole("workers"), ops, fleet.Mapping{ARN: "555566667777"})}, // which has no mark
+		{"aws-auth", 0, opsOnly, with(trial.NodeRole("workers"), ops)},
 	} {
 		before := len(c.seen.Versions())
 		lost := c.proxy.Add(faultproxy.Match{Client: leader.Name, Verb: "update", Name: test.name, Skip: test.skip, Times: 1}, faultproxy.LoseAnswer())
-		c.swap(test.config)
+		c.Mount(test.config)
 		c.hit(lost, 1)
 		awsAuth, _ := c.settled("the answer of "+test.name+" is lost", test.want...)
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
 		defer cancel()
 		versions, err := c.seen.UpTo(ctx, awsAuth)
 		if err != nil {
@@ -152,8 +153,8 @@ func TestAnswerLost(t *testing.T) {
 	begin := transitions()
 	lost := c.proxy.Add(faultproxy.Match{Client: leader.Name, Verb: "update", Name: fleet.LeaseName, Times: 3}, faultproxy.LoseAnswer())
 	c.hit(lost, 3)
-	c.swap(opsAndAna)
-	c.settled("renewals' answers are lost", with(node("workers"), ops, ana)...)
+	c.Mount(opsAndAna)
+	c.settled("renewals' answers are lost", with(trial.NodeRole("workers"), ops, ana)...)
 	c.leads(leader)
 	if end := transitions(); end != begin {
 		t.Errorf("the Lease changed hands %d times", end-begin)
@@ -170,9 +171,9 @@ func TestAnswerToCreateLost(t *testing.T) {
 	for _, name := range []string{"aws-auth", fleet.LedgerName} {
 		lost = append(lost, c.proxy.Add(faultproxy.Match{Verb: "create", Resource: "configmaps", Name: name, Times: 1}, faultproxy.LoseAnswer()))
 	}
-	leader := c.add("node-a", "workers")
-	c.start(leader)
-	c.settled("made", node("workers"), ops, fleet.Mapping{ARN: "555566667777"})
+	leader := c.NewNode("node-a", "workers")
+	c.StartAgent(leader)
+	c.settled("made", trial.NodeRole("workers"), ops, fleet.Mapping{ARN: "555566667777"})
 	for _, r := range lost {
 		c.hit(r, 1)
 	}
@@ -185,9 +186,9 @@ func TestAnswerToCreateLost(t *testing.T) {
 	if created != 1 {
 		t.Errorf("aws-auth was made %d times", created)
 	}
-	c.swap(opsOnly)
-	c.settled("and all of it is ours", node("workers"), ops)
-	if text := c.awsAuth().Data["mapAccounts"]; strings.Contains(text, "5555") {
+	c.Mount(opsOnly)
+	c.settled("and all of it is ours", trial.NodeRole("workers"), ops)
+	if text := c.Now().Data["mapAccounts"]; strings.Contains(text, "5555") {
 		t.Errorf("mapAccounts: %s", text)
 	}
 	c.judge(nil, "workers")

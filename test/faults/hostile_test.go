@@ -28,6 +28,7 @@ import (
 	"github.com/rolecall/rolecall/roster"
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // hostile would forge lines of a log, steer a terminal, and turn text around.
@@ -50,18 +51,18 @@ apiVersion: rolecall.dev/v1
 kind: Config
 refreshInterval: 1h
 nodeRoles:
-  extra: [` + inAccount + `role/extra]
+  extra: [` + trial.Account + `role/extra]
 roles:
-  - {arn: "` + inAccount + `role/taken", username: config, groups: [config]}
+  - {arn: "` + trial.Account + `role/taken", username: config, groups: [config]}
   - {permissionSet: Admin, groups: [system:masters]}
 iamGroups:
   - {name: Developers, groups: [developers]}
   - {name: Mixed, groups: [developers]}
 `
 	s := newSite(t, config, "--log-level=debug")
-	s.createAWSAuth(map[string]string{
+	s.Create(map[string]string{
 		"mapRoles": "# " + secretBody + "\n" +
-			"- {rolearn: '" + inAccount + "role/taken', username: " + hostileYAML + ", groups: [" + hostileYAML + "], " + hostileYAML + ": " + hostileYAML + "}\n" +
+			"- {rolearn: '" + trial.Account + "role/taken', username: " + hostileYAML + ", groups: [" + hostileYAML + "], " + hostileYAML + ": " + hostileYAML + "}\n" +
 			"- {rolearn: " + hostileYAML + ", username: x, groups: [x], syncedBy: rolecall}\n" +
 			"- {rolearn: " + hostileYAML + ", username: x, syncedBy: " + hostileYAML + "}\n",
 		"mapUsers":  "- {userarn: " + hostileYAML + ", username: " + hostileYAML + ", syncedBy: rolecall}\n",
@@ -85,8 +86,8 @@ iamGroups:
 	if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	agents := []*fleet.Node{s.add("node-a", "workers"), s.add("node-b", "others")}
-	agents[0].Setenv("AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_WEB_IDENTITY_TOKEN_FILE="+tokenFile, "AWS_ROLE_ARN="+inAccount+"role/reader", "AWS_ROLE_SESSION_NAME="+"rolecall")
+	agents := []*fleet.Node{s.NewNode("node-a", "workers"), s.NewNode("node-b", "others")}
+	agents[0].Setenv("AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_WEB_IDENTITY_TOKEN_FILE="+tokenFile, "AWS_ROLE_ARN="+trial.Account+"role/reader", "AWS_ROLE_SESSION_NAME="+"rolecall")
 	for i, flags := range [][]string{{"--log-format=json"}, {"--log-format=text", "--report-only"}} {
 		if i == 1 {
 			agents[i].Setenv("NODE_NAME=" + strings.ReplaceAll(hostile, "\x00", ""))
@@ -96,14 +97,14 @@ iamGroups:
 		}
 	}
 	leader := agents[0]
-	s.measures(leader, 5, "rolecall_node_reports_refused")
-	s.measures(leader, 2, "rolecall_conflicts") // one with the config, one among the hostile entries
-	s.measures(leader, 2, "rolecall_sources_failed", "source", "group")
+	s.Metric(leader, 5, "rolecall_node_reports_refused")
+	s.Metric(leader, 2, "rolecall_conflicts") // one with the config, one among the hostile entries
+	s.Metric(leader, 2, "rolecall_sources_failed", "source", "group")
 	// The config turns bad in the same way, and IAM refuses with other words.
-	s.mount(config + hostileYAML + ": " + hostileYAML + "\nadopt: [" + hostileYAML + "]\n")
-	body := s.says(leader, "[!]config: refused since ")
+	s.Mount(config + hostileYAML + ": " + hostileYAML + "\nadopt: [" + hostileYAML + "]\n")
+	body := s.Says(leader, "[!]config: refused since ")
 	prints(t, "/readyz", body)
-	s.eventually("the other one has logged", func(context.Context) error {
+	s.Eventually("the other one has logged", func(context.Context) error {
 		found, err := agents[1].Logged("reported the node")
 		if err == nil && len(found) == 0 {
 			err = errors.New("it has not reported")
@@ -142,7 +143,7 @@ iamGroups:
 	}
 	s.closedLabels(leader)
 	var events *corev1.EventList
-	s.eventually("Events tell of all", func(ctx context.Context) (err error) {
+	s.Eventually("Events tell of all", func(ctx context.Context) (err error) {
 		if events, err = s.Client.CoreV1().Events(s.AWSAuthNamespace).List(ctx, metav1.ListOptions{}); err != nil {
 			return err
 		}
@@ -228,17 +229,17 @@ var labelValues = map[string]*regexp.Regexp{
 }
 
 func (s *site) closedLabels(n *fleet.Node) {
-	s.t.Helper()
-	metrics, err := n.Metrics(s.t.Context())
+	s.T.Helper()
+	metrics, err := n.Metrics(s.T.Context())
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(metrics.Text))
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	prints(s.t.(*testing.T), "/metrics", metrics.Text)
+	prints(s.T.(*testing.T), "/metrics", metrics.Text)
 	series := 0
 	for name, family := range families {
 		if !strings.HasPrefix(name, "rolecall_") || name == "rolecall_build_info" {
@@ -248,21 +249,21 @@ func (s *site) closedLabels(n *fleet.Node) {
 			series++
 			for _, l := range metric.GetLabel() {
 				if allowed := labelValues[l.GetName()]; allowed == nil || !allowed.MatchString(l.GetValue()) {
-					s.t.Errorf("%s{%s=%q}: no value of a closed set", name, l.GetName(), l.GetValue())
+					s.T.Errorf("%s{%s=%q}: no value of a closed set", name, l.GetName(), l.GetValue())
 				}
 			}
 		}
 	}
 	if series == 0 || series > 200 {
-		s.t.Errorf("%s exports %d series of ours", n.Name, series)
+		s.T.Errorf("%s exports %d series of ours", n.Name, series)
 	}
 }
 
 // lease writes a Lease with the roster's label.
 func (s *site) lease(name, arn, holder, padding string) {
-	s.t.Helper()
-	if err := s.tryLease(s.t.Context(), name, arn, holder, padding); err != nil {
-		s.t.Fatal(err)
+	s.T.Helper()
+	if err := s.tryLease(s.T.Context(), name, arn, holder, padding); err != nil {
+		s.T.Fatal(err)
 	}
 }
 
@@ -287,8 +288,8 @@ func TestFloodedRoster(t *testing.T) {
 		padding = 35 << 10 // bytes of each, 63 MB in all
 	)
 	s := newSite(t, onlyNodes)
-	leader := s.start("node-a", "workers")
-	s.maps("merged", nodeRole("workers"))
+	leader := s.StartNode("node-a", "workers")
+	s.Maps("merged", trial.NodeRole("workers"))
 
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(t.Context())
@@ -310,15 +311,15 @@ func TestFloodedRoster(t *testing.T) {
 		})
 	}
 	begin := time.Now()
-	s.start("node-b", "gpu")
-	s.maps("a node that joins meanwhile", nodeRole("workers"), nodeRole("gpu"))
+	s.StartNode("node-b", "gpu")
+	s.Maps("a node that joins meanwhile", trial.NodeRole("workers"), trial.NodeRole("gpu"))
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d leases: %s", leases, time.Since(begin).Round(time.Millisecond))
-	s.measures(leader, leases, "rolecall_node_reports_refused")
-	s.measures(leader, 2, "rolecall_node_roles_reported")
-	s.stillMaps(nodeRole("workers"), nodeRole("gpu"))
+	s.Metric(leader, leases, "rolecall_node_reports_refused")
+	s.Metric(leader, 2, "rolecall_node_roles_reported")
+	s.StillMaps(trial.NodeRole("workers"), trial.NodeRole("gpu"))
 
 	told, err := leader.Logged("is not believed")
 	if err != nil || len(told) == 0 || len(told) > 50 {
@@ -337,7 +338,7 @@ func TestFloodedRoster(t *testing.T) {
 	}
 	resident, ok := metrics.Value("process_resident_memory_bytes")
 	t.Logf("resident: %.0f MiB", resident/(1<<20))
-	if limit := 128.0 * (1 << 20); ok && resident > limit && !raceEnabled { // that of the manifests
+	if limit := 128.0 * (1 << 20); ok && resident > limit && !trial.Race { // that of the manifests
 		t.Errorf("the leader has %.0f MiB resident", resident/(1<<20))
 	}
 	if !slices.ContainsFunc(told, func(r fleet.Record) bool { return strings.Contains(r.Text, "refused") }) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 const onlyNodes = "apiVersion: rolecall.dev/v1\nkind: Config\n"
@@ -37,8 +38,8 @@ func agentFails(n *fleet.Node, want float64) func(context.Context) error {
 func TestIMDSFaults(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, onlyNodes)
-	s.start("healthy", "workers")
-	s.maps("the healthy one", nodeRole("workers"))
+	s.StartNode("healthy", "workers")
+	s.Maps("the healthy one", trial.NodeRole("workers"))
 
 	const document = awsfake.IMDSDocumentPath
 	faults := []struct {
@@ -65,15 +66,15 @@ func TestIMDSFaults(t *testing.T) {
 	}
 	var all []fleet.Mapping
 	for _, f := range faults {
-		n := s.add(f.name, f.name)
+		n := s.NewNode(f.name, f.name)
 		f.begin(n.IMDS)
 		if err := n.Start(); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, nodeRole(f.name))
+		all = append(all, trial.NodeRole(f.name))
 	}
 	for i, n := range s.Nodes()[1:] {
-		body := s.says(n, "[!]node-role: ", faults[i].why)
+		body := s.Says(n, "[!]node-role: ", faults[i].why)
 		prints(t, "/readyz of "+n.Name, body)
 		if len(body) > 8192 {
 			t.Errorf("/readyz of %s has %d bytes", n.Name, len(body))
@@ -82,14 +83,14 @@ func TestIMDSFaults(t *testing.T) {
 			t.Errorf("/healthz of %s: %d (%v)", n.Name, status, err)
 		}
 	}
-	s.stillMaps(nodeRole("workers"))
+	s.StillMaps(trial.NodeRole("workers"))
 
 	for _, n := range s.Nodes()[1:] {
 		n.IMDS.Set(awsfake.IMDSHealthy)
 		n.IMDS.SetBody(document, `{"accountId":"111122223333","region":"eu-west-3"}`)
 		n.IMDS.SetBody(awsfake.IMDSCredentialsPath, n.Name)
 	}
-	s.maps("all, when IMDS is well", append(all, nodeRole("workers"))...)
+	s.Maps("all, when IMDS is well", append(all, trial.NodeRole("workers"))...)
 }
 
 // An instance without a profile at first, or with an IMDS that takes its time.
@@ -97,22 +98,22 @@ func TestIMDSLate(t *testing.T) {
 	long(t)
 	t.Parallel()
 	s := newSite(t, onlyNodes)
-	late := s.start("late", "")
-	slow := s.add("slow", "slow")
+	late := s.StartNode("late", "")
+	slow := s.NewNode("slow", "slow")
 	slow.IMDS.SetDelay(1500 * time.Millisecond) // of the 2 s that a try has
-	hung := s.add("hung", "hung")
+	hung := s.NewNode("hung", "hung")
 	hung.IMDS.Set(awsfake.IMDSHang)
 	for _, n := range []*fleet.Node{slow, hung} {
 		if err := n.Start(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.maps("the slow one", nodeRole("slow"))
-	s.says(late, "[!]node-role: the instance has no IAM role")
-	s.says(hung, "[!]node-role: the instance metadata service (IMDS) does not answer")
+	s.Maps("the slow one", trial.NodeRole("slow"))
+	s.Says(late, "[!]node-role: the instance has no IAM role")
+	s.Says(hung, "[!]node-role: the instance metadata service (IMDS) does not answer")
 	late.IMDS.SetRole("late")
 	hung.IMDS.Set(awsfake.IMDSHealthy)
-	s.maps("all", nodeRole("slow"), nodeRole("late"), nodeRole("hung"))
+	s.Maps("all", trial.NodeRole("slow"), trial.NodeRole("late"), trial.NodeRole("hung"))
 }
 
 // The instance profile of a running node is exchanged. Its new role is mapped
@@ -121,22 +122,22 @@ func TestProfileExchanged(t *testing.T) {
 	long(t)
 	t.Parallel()
 	s := newSite(t, onlyNodes)
-	s.start("node-a", "old")
-	n := s.start("node-b", "old")
-	s.maps("merged", nodeRole("old"))
-	s.says(n, "role/old")
+	s.StartNode("node-a", "old")
+	n := s.StartNode("node-b", "old")
+	s.Maps("merged", trial.NodeRole("old"))
+	s.Says(n, "role/old")
 	n.IMDS.SetRole("new")
-	s.within(3*time.Minute, "the new role", func(ctx context.Context) error {
+	s.Within(3*time.Minute, "the new role", func(ctx context.Context) error {
 		cm, err := s.AWSAuth(ctx)
 		if err != nil {
 			return err
 		}
-		return unlike(cm, []fleet.Mapping{nodeRole("new"), nodeRole("old")})
+		return trial.Differs(cm, []fleet.Mapping{trial.NodeRole("new"), trial.NodeRole("old")})
 	})
-	s.says(n, "role/new")
+	s.Says(n, "role/new")
 	// A node without a profile for a moment keeps what is mapped.
 	n.IMDS.SetRole("")
-	s.within(3*time.Minute, "the profile is missed", func(ctx context.Context) error {
+	s.Within(3*time.Minute, "the profile is missed", func(ctx context.Context) error {
 		if _, body, err := n.Get(ctx, "/readyz?verbose"); err != nil {
 			return err
 		} else if !strings.Contains(body, "role/new") {
@@ -148,5 +149,5 @@ func TestProfileExchanged(t *testing.T) {
 		}
 		return err
 	})
-	s.stillMaps(nodeRole("new"), nodeRole("old"))
+	s.StillMaps(trial.NodeRole("new"), trial.NodeRole("old"))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // toStop is what the work has to stop in when the Lease is lost, with the flags
@@ -41,20 +42,20 @@ func (c *cluster) writesOf(n *fleet.Node, since time.Time) []faultproxy.Record {
 
 // lease reads the leader's Lease, changes it and writes it back.
 func (c *cluster) lease(change func(*coordinationv1.Lease)) {
-	c.t.Helper()
+	c.T.Helper()
 	leases := c.Client.CoordinationV1().Leases(c.Namespace)
 	for {
-		lease, err := leases.Get(c.t.Context(), fleet.LeaseName, metav1.GetOptions{})
+		lease, err := leases.Get(c.T.Context(), fleet.LeaseName, metav1.GetOptions{})
 		if err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 		change(lease)
-		_, err = leases.Update(c.t.Context(), lease, metav1.UpdateOptions{})
+		_, err = leases.Update(c.T.Context(), lease, metav1.UpdateOptions{})
 		if err == nil {
 			return
 		}
 		if !apierrors.IsConflict(err) {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 	}
 }
@@ -64,12 +65,12 @@ func (c *cluster) lease(change func(*coordinationv1.Lease)) {
 func TestLeaseStolen(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	leader, _ := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 
 	hung := c.proxy.Add(faultproxy.Match{Client: leader.Name, Verb: "update", Name: "aws-auth"}, faultproxy.Hang())
-	c.swap(opsAndAna)
+	c.Mount(opsAndAna)
 	c.hit(hung, 1)
 	c.lease(func(lease *coordinationv1.Lease) {
 		lease.Spec.HolderIdentity = ptr.To("thief")
@@ -78,7 +79,7 @@ func TestLeaseStolen(t *testing.T) {
 	})
 	stolen := time.Now()
 	c.stoodBy(leader)
-	c.eventually("the hung request is given up", func(context.Context) error {
+	c.Eventually("the hung request is given up", func(context.Context) error {
 		for _, r := range c.proxy.Records() {
 			if r.Client == leader.Name && r.Writes() && isWork(r.Request) && r.Ended.IsZero() {
 				return fmt.Errorf("%s is under way", r)
@@ -90,8 +91,8 @@ func TestLeaseStolen(t *testing.T) {
 		t.Errorf("the work went on for %s", took)
 	}
 	hung.Remove()
-	c.settled("an agent took over from the silent thief", with(node("workers"), ops, ana)...)
-	c.leader()
+	c.settled("an agent took over from the silent thief", with(trial.NodeRole("workers"), ops, ana)...)
+	c.OneLeads()
 	for _, r := range c.writesOf(leader, stolen.Add(toStop)) {
 		if r.Begun.Before(stolen.Add(4 * time.Second)) { // nobody can have been elected anew
 			t.Errorf("%s, %s after the Lease was stolen", r, r.Begun.Sub(stolen))
@@ -106,16 +107,16 @@ func TestLeaseStolen(t *testing.T) {
 func TestLeaseDeleted(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 	err := c.Client.CoordinationV1().Leases(c.Namespace).Delete(t.Context(), fleet.LeaseName, metav1.DeleteOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.leader()
-	c.swap(opsAndAna)
-	c.settled("the work goes on", with(node("workers"), ops, ana)...)
+	c.OneLeads()
+	c.Mount(opsAndAna)
+	c.settled("the work goes on", with(trial.NodeRole("workers"), ops, ana)...)
 	c.alive()
 	c.judge(foreignText, "workers")
 }
@@ -138,22 +139,22 @@ func TestFrozenDuringWrite(t *testing.T) {
 			t.Parallel()
 			long(t)
 			c := newCluster(t, opsOnly, quick...)
-			c.create(foreignText)
+			c.Create(foreignText)
 			old, next := c.nodes()
-			c.settled("merged", with(node("workers"), ops)...)
+			c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 
 			hold := test.hold(c.proxy, faultproxy.Match{Client: old.Name, Verb: "update", Name: test.what, Times: 1})
-			if err := old.Mount.Swap(files(opsAndAna)); err != nil { // the other's mount comes later, with another edit
+			if err := old.Mount.Swap(trial.Files(opsAndAna)); err != nil { // the other's mount comes later, with another edit
 				t.Fatal(err)
 			}
 			held := c.next(hold)
 			if err := old.Pause(); err != nil {
 				t.Fatal(err)
 			}
-			if err := next.Mount.Swap(files(opsEdits)); err != nil {
+			if err := next.Mount.Swap(trial.Files(opsEdits)); err != nil {
 				t.Fatal(err)
 			}
-			want := with(node("workers"), editing)
+			want := with(trial.NodeRole("workers"), editing)
 			c.settled("another has taken over", want...)
 			resumed := time.Now()
 			held.Release()
@@ -183,15 +184,15 @@ func TestFrozenDuringWrite(t *testing.T) {
 func TestHungWriteDoesNotOutliveTheLease(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	old, next := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 
 	hung := c.proxy.Add(faultproxy.Match{Client: old.Name, Verb: "get", Name: "aws-auth"}, faultproxy.Hang())
-	c.swap(opsAndAna)
+	c.Mount(opsAndAna)
 	c.hit(hung, 1)
 	cut := c.proxy.Add(faultproxy.Match{Client: old.Name, Resource: "leases", Name: fleet.LeaseName}, faultproxy.Hang())
-	c.settled("the other took over", with(node("workers"), ops, ana)...)
+	c.settled("the other took over", with(trial.NodeRole("workers"), ops, ana)...)
 	c.leads(next)
 	var took time.Time // the Lease, by the next leader
 	for _, r := range c.proxy.Records() {
@@ -219,16 +220,16 @@ func TestHungWriteDoesNotOutliveTheLease(t *testing.T) {
 func TestHungEvents(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	leader, next := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 	hung := c.proxy.Add(faultproxy.Match{Client: leader.Name, Resource: "events"}, faultproxy.Hang())
-	c.swap(opsAndAna)
+	c.Mount(opsAndAna)
 	c.hit(hung, 1)
-	c.settled("the work goes on", with(node("workers"), ops, ana)...)
-	c.swap(opsOnly)
-	c.settled("and on", with(node("workers"), ops)...)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	c.settled("the work goes on", with(trial.NodeRole("workers"), ops, ana)...)
+	c.Mount(opsOnly)
+	c.settled("and on", with(trial.NodeRole("workers"), ops)...)
+	ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
 	defer cancel()
 	begin := time.Now()
 	if err := leader.Terminate(ctx); err != nil {
@@ -246,19 +247,19 @@ func TestHungEvents(t *testing.T) {
 func TestTerminatedDuringWrite(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, "--lease-duration=60s", "--renew-deadline=40s", "--retry-period=500ms")
-	c.create(foreignText)
+	c.Create(foreignText)
 	old, next := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 	hung := c.proxy.Add(faultproxy.Match{Client: old.Name, Verb: "update", Name: "aws-auth"}, faultproxy.Hang())
-	c.swap(opsAndAna)
+	c.Mount(opsAndAna)
 	c.hit(hung, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
 	defer cancel()
 	if err := old.Terminate(ctx); err != nil {
 		t.Fatal(err)
 	}
 	c.leads(next)
-	c.settled("the other goes on", with(node("workers"), ops, ana)...)
+	c.settled("the other goes on", with(trial.NodeRole("workers"), ops, ana)...)
 	var released time.Time
 	for _, r := range c.proxy.Records() {
 		if r.Client != old.Name {
@@ -286,33 +287,33 @@ func TestTerminatedDuringWrite(t *testing.T) {
 func TestLateWriteOfAnAccountIsTakenBack(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
-	old, next := c.add("node-a", "workers"), c.add("node-b", "workers")
-	c.start(old)
-	c.settled("merged", with(node("workers"), ops)...)
+	c.Create(foreignText)
+	old, next := c.NewNode("node-a", "workers"), c.NewNode("node-b", "workers")
+	c.StartAgent(old)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 	hold := c.proxy.HoldBefore(faultproxy.Match{Client: old.Name, Verb: "update", Name: "aws-auth", Times: 1})
-	if err := old.Mount.Swap(files(withAccount)); err != nil {
+	if err := old.Mount.Swap(trial.Files(withAccount)); err != nil {
 		t.Fatal(err)
 	}
 	held := c.next(hold)
 	old.Kill()
 	(&steps{cluster: c}).freeLease()
-	c.start(next)
+	c.StartAgent(next)
 	c.leads(next)
-	c.eventually("the next leader has written the ledger", func(context.Context) error {
+	c.Eventually("the next leader has written the ledger", func(context.Context) error {
 		if len(c.writesOf(next, time.Time{})) == 0 {
 			return errors.New("it has not")
 		}
 		return nil
 	})
 	held.Release()
-	c.eventually("the late write is there", func(context.Context) error {
+	c.Eventually("the late write is there", func(context.Context) error {
 		if !slices.ContainsFunc(c.seen.Versions(), func(v fleet.Version) bool { return strings.Contains(v.Data["mapAccounts"], "555566667777") }) {
 			return errors.New("it is not")
 		}
 		return nil
 	})
-	c.settled("it is taken back", with(node("workers"), ops)...)
-	c.logged(next, "entry changed", "remove", "555566667777")
+	c.settled("it is taken back", with(trial.NodeRole("workers"), ops)...)
+	c.Logs(next, "entry changed", "remove", "555566667777")
 	c.judge(foreignText, "workers")
 }

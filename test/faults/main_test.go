@@ -9,50 +9,13 @@
 package faults_test
 
 import (
-	"context"
-	"flag"
-	"fmt"
 	"os"
-	"sync"
 	"testing"
 
-	"github.com/rolecall/rolecall/test/fleet"
-	"github.com/rolecall/rolecall/test/stage"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
-// binary is rolecall, built when the first test asks for it.
-var binary func() (string, error)
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "rolecall-faults-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = sync.OnceValues(func() (string, error) {
-		return fleet.Build(context.Background(), dir, raceFlags()...)
-	})
-	flag.Parse()
-	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
-		// One for each processor is the default, but tests here mostly wait.
-		if err := parallel.Value.Set("6"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return stage.Main(m)
-}
-
-// raceFlags has the binary watched for data races if the tests are.
-func raceFlags() []string {
-	if raceEnabled {
-		return []string{"-race"}
-	}
-	return nil
-}
+func TestMain(m *testing.M) { os.Exit(trial.Main(m)) }
 
 // long skips what takes longer than a few seconds unless the whole suite is
 // asked for.

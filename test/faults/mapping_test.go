@@ -1,9 +1,9 @@
 package faults_test
 
-import "github.com/rolecall/rolecall/test/fleet"
-
-// account is the account of all fleets, as it stands in ARNs.
-const account = "arn:aws:iam::111122223333:"
+import (
+	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
+)
 
 // What others wrote into aws-auth, and what must be there at every version,
 // byte for byte.
@@ -30,19 +30,9 @@ var foreign = []fleet.Mapping{
 	{ARN: "444455556666"},
 }
 
-// ours is an entry of ours.
-func ours(arn, username string, groups ...string) fleet.Mapping {
-	return fleet.Mapping{ARN: account + arn, Username: username, Groups: groups, SyncedBy: "rolecall"}
-}
-
 // others is an entry without a mark.
 func others(arn, username string, groups ...string) fleet.Mapping {
-	return fleet.Mapping{ARN: account + arn, Username: username, Groups: groups}
-}
-
-// node is the entry of a node's role, of ours.
-func node(role string) fleet.Mapping {
-	return ours("role/"+role, "system:node:{{EC2PrivateDNSName}}", "system:bootstrappers", "system:nodes")
+	return fleet.Mapping{ARN: trial.Account + arn, Username: username, Groups: groups}
 }
 
 // with is what others have, and this.
@@ -69,7 +59,7 @@ refreshInterval: 1h
 )
 
 var (
-	ops     = ours("user/ops", "ops", "viewers")
-	editing = ours("user/ops", "ops", "editors")
-	ana     = ours("user/ana", "ana", "developers")
+	ops     = trial.Ours("user/ops", "ops", "viewers")
+	editing = trial.Ours("user/ops", "ops", "editors")
+	ana     = trial.Ours("user/ana", "ana", "developers")
 )

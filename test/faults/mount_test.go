@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // 1,000 edits, 10 ms apart: the last one is in force in the end, no descriptor
@@ -19,11 +20,11 @@ func TestThousandSwaps(t *testing.T) {
 	long(t)
 	t.Parallel()
 	config := func(n int) string {
-		return fmt.Sprintf("%susers: [{arn: %q, username: u%d, groups: [viewers]}]\n", onlyNodes, inAccount+"user/edited", n)
+		return fmt.Sprintf("%susers: [{arn: %q, username: u%d, groups: [viewers]}]\n", onlyNodes, trial.Account+"user/edited", n)
 	}
 	s := newSite(t, config(0))
-	agent := s.start("node-a", "workers")
-	s.maps("the first", nodeRole("workers"), mine("user/edited", "u0", "viewers"))
+	agent := s.StartNode("node-a", "workers")
+	s.Maps("the first", trial.NodeRole("workers"), trial.Ours("user/edited", "u0", "viewers"))
 	settled := openFiles(t, agent.PID())
 
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -36,7 +37,7 @@ func TestThousandSwaps(t *testing.T) {
 		}
 	}
 	took := time.Since(begin)
-	s.maps("the last", nodeRole("workers"), mine("user/edited", "u1000", "viewers"))
+	s.Maps("the last", trial.NodeRole("workers"), trial.Ours("user/edited", "u1000", "viewers"))
 
 	metrics, err := agent.Metrics(t.Context())
 	if err != nil {
@@ -52,7 +53,7 @@ func TestThousandSwaps(t *testing.T) {
 			t.Errorf("%v configs were %s: a swap was seen half done", n, result)
 		}
 	}
-	s.eventually("no descriptor is lost", func(context.Context) error {
+	s.Eventually("no descriptor is lost", func(context.Context) error {
 		now := openFiles(t, agent.PID())
 		if now.inotify != settled.inotify || now.watches > settled.watches || now.all > settled.all+2 { // a connection may be kept
 			return fmt.Errorf("it has %+v, and had %+v", now, settled)
@@ -88,11 +89,11 @@ func openFiles(t *testing.T, pid int) descriptors {
 func TestMountRecreated(t *testing.T) {
 	t.Parallel()
 	config := func(user string) map[string]string {
-		return map[string]string{"config.yaml": fmt.Sprintf("%susers: [{arn: %q, username: x, groups: [viewers]}]\n", onlyNodes, inAccount+"user/"+user)}
+		return map[string]string{"config.yaml": fmt.Sprintf("%susers: [{arn: %q, username: x, groups: [viewers]}]\n", onlyNodes, trial.Account+"user/"+user)}
 	}
 	s := newSite(t, config("first")["config.yaml"])
-	agent := s.start("node-a", "workers")
-	s.maps("the first", nodeRole("workers"), mine("user/first", "x", "viewers"))
+	agent := s.StartNode("node-a", "workers")
+	s.Maps("the first", trial.NodeRole("workers"), trial.Ours("user/first", "x", "viewers"))
 
 	other, err := fleet.NewMount(filepath.Join(t.TempDir(), "other"), config("second"))
 	if err != nil {
@@ -101,14 +102,14 @@ func TestMountRecreated(t *testing.T) {
 	if err := os.Rename(agent.Mount.Dir(), agent.Mount.Dir()+".old"); err != nil {
 		t.Fatal(err)
 	}
-	s.says(agent, "[!]config: refused since ")
-	s.stillMaps(nodeRole("workers"), mine("user/first", "x", "viewers"))
+	s.Says(agent, "[!]config: refused since ")
+	s.StillMaps(trial.NodeRole("workers"), trial.Ours("user/first", "x", "viewers"))
 	if err := os.Rename(other.Dir(), agent.Mount.Dir()); err != nil {
 		t.Fatal(err)
 	}
-	s.maps("the second", nodeRole("workers"), mine("user/second", "x", "viewers"))
+	s.Maps("the second", trial.NodeRole("workers"), trial.Ours("user/second", "x", "viewers"))
 	if err := agent.Mount.Swap(config("third")); err != nil {
 		t.Fatal(err)
 	}
-	s.maps("an edit of the new directory", nodeRole("workers"), mine("user/third", "x", "viewers"))
+	s.Maps("an edit of the new directory", trial.NodeRole("workers"), trial.Ours("user/third", "x", "viewers"))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // Somebody made aws-auth immutable. It is left as it is, said, and tried again;
@@ -21,20 +22,20 @@ import (
 func TestImmutable(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	leader, _ := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
-	frozen := c.edit(func(cm *corev1.ConfigMap) { cm.Immutable = ptr.To(true) })
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
+	frozen := c.Change(func(cm *corev1.ConfigMap) { cm.Immutable = ptr.To(true) })
 	ledger, err := c.Follow(t.Context(), c.Namespace, fleet.LedgerName)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(ledger.Stop)
 
-	c.swap(opsAndAna)
-	c.metric(leader, 2, "rolecall_writes_total", "object", "aws-auth", "result", "error")
-	c.logged(leader, "ERROR", "immutable")
-	if now := c.awsAuth(); now.ResourceVersion != frozen.ResourceVersion {
+	c.Mount(opsAndAna)
+	c.AtLeast(leader, 2, "rolecall_writes_total", "object", "aws-auth", "result", "error")
+	c.Logs(leader, "ERROR", "immutable")
+	if now := c.Now(); now.ResourceVersion != frozen.ResourceVersion {
 		t.Errorf("it was written:\n%s", now.Data)
 	}
 	if n := len(ledger.Versions()); n > 1 {
@@ -49,11 +50,11 @@ func TestImmutable(t *testing.T) {
 	}
 	again := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "aws-auth"}, Data: frozen.Data}
 	if _, err := maps.Create(t.Context(), again, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) { // the leader was faster
-		c.edit(func(cm *corev1.ConfigMap) { cm.Data = frozen.Data })
+		c.Change(func(cm *corev1.ConfigMap) { cm.Data = frozen.Data })
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	c.settled("it can be written again", with(node("workers"), ops, ana)...)
+	c.settled("it can be written again", with(trial.NodeRole("workers"), ops, ana)...)
 }
 
 // aws-auth is missing, there without data, and with empty texts.
@@ -66,12 +67,12 @@ func TestMissingAndEmpty(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t, withAccount, quick...)
 			if data != nil {
-				c.create(data)
+				c.Create(data)
 			}
-			c.start(c.add("node-a", "workers"))
-			c.settled("merged", node("workers"), ops, fleet.Mapping{ARN: "555566667777"})
-			c.swap(opsOnly)
-			c.settled("and changed", node("workers"), ops)
+			c.StartAgent(c.NewNode("node-a", "workers"))
+			c.settled("merged", trial.NodeRole("workers"), ops, fleet.Mapping{ARN: "555566667777"})
+			c.Mount(opsOnly)
+			c.settled("and changed", trial.NodeRole("workers"), ops)
 			c.judge(nil, "workers")
 		})
 	}
@@ -82,16 +83,16 @@ func TestMissingAndEmpty(t *testing.T) {
 func TestEmptied(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, withAccount, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	c.nodes()
-	want := []fleet.Mapping{node("workers"), ops, {ARN: "555566667777"}}
+	want := []fleet.Mapping{trial.NodeRole("workers"), ops, {ARN: "555566667777"}}
 	c.settled("merged", with(want...)...)
 	for name, empty := range map[string]func(*corev1.ConfigMap){
 		"no data":     func(cm *corev1.ConfigMap) { cm.Data = nil },
 		"empty texts": func(cm *corev1.ConfigMap) { cm.Data = map[string]string{"mapRoles": "", "mapUsers": "[]"} },
 		"empty roles": func(cm *corev1.ConfigMap) { cm.Data["mapRoles"] = "" },
 	} {
-		c.edit(empty)
+		c.Change(empty)
 		c.settled("back after "+name, want...)
 	}
 	c.alive()
@@ -103,12 +104,12 @@ func TestEmptied(t *testing.T) {
 func TestFull(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsAndAna, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	leader, _ := c.nodes()
-	c.settled("merged", with(node("workers"), ops, ana)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops, ana)...)
 	fill := func(to int) {
 		t.Helper()
-		c.edit(func(cm *corev1.ConfigMap) {
+		c.Change(func(cm *corev1.ConfigMap) {
 			delete(cm.Data, "others")
 			size := 0
 			for _, v := range cm.Data { // the API server does not count keys
@@ -120,19 +121,19 @@ func TestFull(t *testing.T) {
 	const percent = awsauth.Limit / 100
 	fill(96 * percent)
 
-	c.swap(head + `users:
+	c.Mount(head + `users:
   - {arn: "arn:aws:iam::111122223333:user/ops", username: ops, groups: [viewers]}
   - {arn: "arn:aws:iam::111122223333:user/ben", username: ben, groups: [developers]}
 `)
-	c.settled("a removal is done, an addition is not", with(node("workers"), ops)...)
-	c.metric(leader, 1, "rolecall_entries_refused")
-	c.recorded("NoRoom")
-	c.start(c.add("node-c", "ingress"))
-	c.settled("a live node's role is mapped", with(node("workers"), node("ingress"), ops)...)
+	c.settled("a removal is done, an addition is not", with(trial.NodeRole("workers"), ops)...)
+	c.AtLeast(leader, 1, "rolecall_entries_refused")
+	c.Event("NoRoom")
+	c.StartAgent(c.NewNode("node-c", "ingress"))
+	c.settled("a live node's role is mapped", with(trial.NodeRole("workers"), trial.NodeRole("ingress"), ops)...)
 
 	fill(awsauth.Limit - 100) // a node's entry takes more, and the user's that will go as much
-	c.start(c.add("node-d", "gpu"))
-	c.eventually("the role of a new node finds no room either", func(ctx context.Context) error {
+	c.StartAgent(c.NewNode("node-d", "gpu"))
+	c.Eventually("the role of a new node finds no room either", func(ctx context.Context) error {
 		metrics, err := leader.Metrics(ctx)
 		if err != nil {
 			return err
@@ -142,12 +143,12 @@ func TestFull(t *testing.T) {
 		}
 		return nil
 	})
-	if err := differs(c.awsAuth(), with(node("workers"), node("ingress"), ops)); err != nil {
+	if err := trial.Differs(c.Now(), with(trial.NodeRole("workers"), trial.NodeRole("ingress"), ops)); err != nil {
 		t.Error(err)
 	}
 	// The space of what is removed is enough.
-	c.swap(head)
-	c.settled("a removal makes room", with(node("workers"), node("ingress"), node("gpu"))...)
+	c.Mount(head)
+	c.settled("a removal makes room", with(trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.NodeRole("gpu"))...)
 	c.alive()
 	c.judge(foreignText, "workers", "ingress", "gpu")
 }

@@ -10,14 +10,15 @@ import (
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // A renewal that queues behind other requests is a lost lease.
 func TestRenewalsHaveAConnectionOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.start(c.add("node-a", "workers"))
-	c.settled("merged", node("workers"), ops)
+	c.StartAgent(c.NewNode("node-a", "workers"))
+	c.settled("merged", trial.NodeRole("workers"), ops)
 	renewals, others := map[string]bool{}, map[string]bool{}
 	for _, r := range c.proxy.Records() {
 		if r.Resource == "leases" && r.Name == fleet.LeaseName {
@@ -57,12 +58,12 @@ func TestAPIServerHangs(t *testing.T) {
 	long(t)
 	cp := ownControlPlane(t)
 	c := newClusterIn(t, cp, fleet.DefaultNamespace, opsOnly)
-	c.create(foreignText)
+	c.Create(foreignText)
 	leader, _ := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 
 	hold := c.proxy.HoldAfter(faultproxy.Match{Client: leader.Name, Verb: "update", Name: fleet.LedgerName, Times: 1})
-	c.swap(opsAndAna)
+	c.Mount(opsAndAna)
 	held := c.next(hold)
 	if err := cp.Pause(); err != nil {
 		t.Fatal(err)
@@ -74,7 +75,7 @@ func TestAPIServerHangs(t *testing.T) {
 		t.Errorf("the leader took %s to stop", took)
 	}
 	c.alive()
-	c.eventually("30 s are over", func(context.Context) error {
+	c.Eventually("30 s are over", func(context.Context) error {
 		if time.Since(begin) < 30*time.Second {
 			return errors.New("not yet")
 		}
@@ -83,8 +84,8 @@ func TestAPIServerHangs(t *testing.T) {
 	if err := cp.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	c.settled("all goes on", with(node("workers"), ops, ana)...)
-	c.leader()
+	c.settled("all goes on", with(trial.NodeRole("workers"), ops, ana)...)
+	c.OneLeads()
 	c.alive()
 	c.judge(foreignText, "workers")
 }
@@ -95,20 +96,20 @@ func TestAPIServerRestarts(t *testing.T) {
 	long(t)
 	cp := ownControlPlane(t)
 	c := newClusterIn(t, cp, fleet.DefaultNamespace, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 	for _, test := range []struct {
 		after  string // the write after which
 		config string
 		want   []fleet.Mapping
 	}{
-		{fleet.LedgerName, opsAndAna, with(node("workers"), ops, ana)},
-		{"aws-auth", opsEdits, with(node("workers"), editing)},
+		{fleet.LedgerName, opsAndAna, with(trial.NodeRole("workers"), ops, ana)},
+		{"aws-auth", opsEdits, with(trial.NodeRole("workers"), editing)},
 	} {
-		leader := c.leader()
+		leader := c.OneLeads()
 		hold := c.proxy.HoldAfter(faultproxy.Match{Client: leader.Name, Verb: "update", Name: test.after, Times: 1})
-		c.swap(test.config)
+		c.Mount(test.config)
 		held := c.next(hold)
 		if err := cp.StopAPIServer(); err != nil {
 			t.Fatal(err)
@@ -118,12 +119,12 @@ func TestAPIServerRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.settled("restarted after the write of "+test.after, test.want...)
-		c.leader()
+		c.OneLeads()
 		c.alive()
 	}
 	// The history ends with the API server that it watched: the end must do.
 	for key, text := range foreignText {
-		if got := c.awsAuth().Data[key]; !strings.Contains(got, text) {
+		if got := c.Now().Data[key]; !strings.Contains(got, text) {
 			t.Errorf("%s lacks others' text:\n%s", key, got)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // A config that asks IAM for everything, and only when it is edited.
@@ -24,18 +25,18 @@ iamGroups:
 
 // askAgain edits the config in a way that changes nothing, so that IAM is asked.
 func (s *site) askAgain(config string) {
-	s.t.Helper()
-	s.mount(fmt.Sprintf("%s# %d\n", config, time.Now().UnixNano()))
+	s.T.Helper()
+	s.Mount(fmt.Sprintf("%s# %d\n", config, time.Now().UnixNano()))
 }
 
 func admin(suffix string) fleet.Mapping {
-	return mine("role/AWSReservedSSO_Admin_"+suffix, "Admin:{{SessionName}}", "system:masters")
+	return trial.Ours("role/AWSReservedSSO_Admin_"+suffix, "Admin:{{SessionName}}", "system:masters")
 }
 
 func developers(names ...string) []fleet.Mapping {
 	var all []fleet.Mapping
 	for _, name := range names {
-		all = append(all, mine("user/"+name, name, "developers"))
+		all = append(all, trial.Ours("user/"+name, name, "developers"))
 	}
 	return all
 }
@@ -79,9 +80,9 @@ func TestIAMFaults(t *testing.T) {
 			s.AWS.AddPermissionSet("Other", suffixA, "", made)
 			s.AWS.AddPermissionSet("Third", suffixA, "", made)
 			s.AWS.SetMembers("Developers", "ana", "ben", "cleo")
-			agent := s.start("node-a", "workers")
-			before := append(developers("ana", "ben", "cleo"), nodeRole("workers"), admin(suffixA))
-			s.maps("merged", before...)
+			agent := s.StartNode("node-a", "workers")
+			before := append(developers("ana", "ben", "cleo"), trial.NodeRole("workers"), admin(suffixA))
+			s.Maps("merged", before...)
 
 			s.AWS.Fail(awsfake.AnyOperation, test.fault)
 			// Whoever takes a part for the whole drops people.
@@ -89,16 +90,16 @@ func TestIAMFaults(t *testing.T) {
 			s.AWS.RemoveRole("AWSReservedSSO_Admin_" + suffixA)
 			s.AWS.AddPermissionSet("Admin", suffixB, "", made)
 			s.askAgain(fromIAM)
-			s.within(3*time.Minute, "the source fails", agentFails(agent, 1))
-			s.stillMaps(before...)
+			s.Within(3*time.Minute, "the source fails", agentFails(agent, 1))
+			s.StillMaps(before...)
 
 			s.AWS.Heal()
 			s.AWS.SetMembers("Developers", "ana", "ben", "cleo")
 			s.AWS.RemoveRole("AWSReservedSSO_Admin_" + suffixB)
 			s.AWS.AddPermissionSet("Admin", suffixA, "", made)
 			s.askAgain(fromIAM)
-			s.within(3*time.Minute, "healed", agentFails(agent, 0))
-			s.stillMaps(before...)
+			s.Within(3*time.Minute, "healed", agentFails(agent, 0))
+			s.StillMaps(before...)
 		})
 	}
 }
@@ -110,13 +111,13 @@ func TestSlowIAMHoldsUpNobody(t *testing.T) {
 	s.AWS.AddPermissionSet("Admin", suffixA, "", made)
 	s.AWS.SetMembers("Developers", "ana")
 	s.AWS.Fail(awsfake.AnyOperation, awsfake.Fault{Kind: awsfake.FaultHang})
-	s.start("node-a", "workers")
-	s.maps("a node while IAM is asked for the first time", nodeRole("workers"))
-	s.start("node-b", "gpu")
-	s.maps("another one", nodeRole("workers"), nodeRole("gpu"))
-	config := fromIAM + "users: [{arn: \"" + inAccount + "user/ops\", username: ops, groups: [viewers]}]\n"
-	s.mount(config)
-	s.maps("a user of the file", nodeRole("workers"), nodeRole("gpu"), mine("user/ops", "ops", "viewers"))
+	s.StartNode("node-a", "workers")
+	s.Maps("a node while IAM is asked for the first time", trial.NodeRole("workers"))
+	s.StartNode("node-b", "gpu")
+	s.Maps("another one", trial.NodeRole("workers"), trial.NodeRole("gpu"))
+	config := fromIAM + "users: [{arn: \"" + trial.Account + "user/ops\", username: ops, groups: [viewers]}]\n"
+	s.Mount(config)
+	s.Maps("a user of the file", trial.NodeRole("workers"), trial.NodeRole("gpu"), trial.Ours("user/ops", "ops", "viewers"))
 }
 
 // A set whose name begins another's is none of the others: not when it is there,
@@ -130,29 +131,29 @@ roles:
   - {permissionSet: Admin, groups: [system:masters]}
   - {permissionSet: Admin-RO, groups: [viewers]}
 `
-	readOnly := mine("role/AWSReservedSSO_Admin-RO_"+suffixA, "Admin-RO:{{SessionName}}", "viewers")
+	readOnly := trial.Ours("role/AWSReservedSSO_Admin-RO_"+suffixA, "Admin-RO:{{SessionName}}", "viewers")
 	s := newSite(t, config)
 	for _, set := range []string{"Admin", "Admin_x", "Admin-RO", "Admin_RO", "AdminX", "admin", "Admin_" + suffixC} {
 		s.AWS.AddPermissionSet(set, suffixA, "", made)
 	}
 	// Outside of Identity Center's path anyone may call a role so.
 	s.AWS.AddRole(awsfake.Role{Name: "AWSReservedSSO_Admin_ffffffffffffffff", Created: made.AddDate(1, 0, 0)})
-	agent := s.start("node-a", "workers")
-	s.maps("each by its own name", nodeRole("workers"), admin(suffixA), readOnly)
+	agent := s.StartNode("node-a", "workers")
+	s.Maps("each by its own name", trial.NodeRole("workers"), admin(suffixA), readOnly)
 
 	// Gone: the others are no stand-ins for it, and it stays as it is.
 	s.AWS.RemoveRole("AWSReservedSSO_Admin_" + suffixA)
 	s.askAgain(config)
-	s.measures(agent, 1, "rolecall_sources_failed", "source", "permission-set")
-	s.stillMaps(nodeRole("workers"), admin(suffixA), readOnly)
+	s.Metric(agent, 1, "rolecall_sources_failed", "source", "permission-set")
+	s.StillMaps(trial.NodeRole("workers"), admin(suffixA), readOnly)
 
 	// Made again, twice at once: the later one is meant, whatever the order of
 	// their names, and the old one goes in the same write.
 	s.AWS.AddPermissionSet("Admin", suffixC, "", made.AddDate(0, 1, 0))
 	s.AWS.AddPermissionSet("Admin", suffixB, "", made.AddDate(0, 2, 0))
 	s.askAgain(config)
-	s.maps("the later one of two", nodeRole("workers"), admin(suffixB), readOnly)
-	s.measures(agent, 0, "rolecall_sources_failed", "source", "permission-set")
+	s.Maps("the later one of two", trial.NodeRole("workers"), admin(suffixB), readOnly)
+	s.Metric(agent, 0, "rolecall_sources_failed", "source", "permission-set")
 
 	records, err := agent.Logged("entry changed", "AWSReservedSSO_Admin_")
 	if err != nil {
@@ -160,7 +161,7 @@ roles:
 	}
 	var ops []string
 	for _, r := range records {
-		ops = append(ops, fmt.Sprint(r.Attrs["op"], " ", strings.TrimPrefix(fmt.Sprint(r.Attrs["arn"]), inAccount+"role/AWSReservedSSO_Admin_")))
+		ops = append(ops, fmt.Sprint(r.Attrs["op"], " ", strings.TrimPrefix(fmt.Sprint(r.Attrs["arn"]), trial.Account+"role/AWSReservedSSO_Admin_")))
 	}
 	if want := fmt.Sprint([]string{"add " + suffixA, "remove " + suffixA, "add " + suffixB}); fmt.Sprint(ops) != want {
 		t.Errorf("the set's roles went %v, want %v", ops, want)

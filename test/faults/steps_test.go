@@ -12,6 +12,7 @@ import (
 
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // A leader is ended before and after every request that it makes for a change,
@@ -54,10 +55,10 @@ type change struct {
 }
 
 var changes = []change{
-	{"add", opsOnly, opsAndAna, with(node("workers"), ops), with(node("workers"), ops, ana)},
-	{"update", opsOnly, opsEdits, with(node("workers"), ops), with(node("workers"), editing)},
-	{"remove", opsAndAna, opsOnly, with(node("workers"), ops, ana), with(node("workers"), ops)},
-	{"account", opsOnly, withAccount, with(node("workers"), ops), with(node("workers"), ops, fleet.Mapping{ARN: "555566667777"})},
+	{"add", opsOnly, opsAndAna, with(trial.NodeRole("workers"), ops), with(trial.NodeRole("workers"), ops, ana)},
+	{"update", opsOnly, opsEdits, with(trial.NodeRole("workers"), ops), with(trial.NodeRole("workers"), editing)},
+	{"remove", opsAndAna, opsOnly, with(trial.NodeRole("workers"), ops, ana), with(trial.NodeRole("workers"), ops)},
+	{"account", opsOnly, withAccount, with(trial.NodeRole("workers"), ops), with(trial.NodeRole("workers"), ops, fleet.Mapping{ARN: "555566667777"})},
 }
 
 // An ending is how a process is ended.
@@ -95,31 +96,31 @@ type steps struct {
 
 func newSteps(t *testing.T, change change) *steps {
 	s := &steps{cluster: newCluster(t, change.before, quick...), change: change}
-	s.create(foreignText)
-	s.first, s.second = s.add("first", "workers"), s.add("second", "workers")
-	s.start(s.first)
+	s.Create(foreignText)
+	s.first, s.second = s.NewNode("first", "workers"), s.NewNode("second", "workers")
+	s.StartAgent(s.first)
 	s.awsAuth, s.ledger = s.settled("before the change", change.from...)
 	s.first.Kill()
-	s.swap(change.after)
+	s.Mount(change.after)
 	return s
 }
 
 // reset puts everything back to before the change, with no agent running.
 func (s *steps) reset() {
-	s.t.Helper()
+	s.T.Helper()
 	s.first.Kill()
 	s.second.Kill()
-	ctx := s.t.Context()
+	ctx := s.T.Context()
 	for _, was := range []*corev1.ConfigMap{s.awsAuth, s.ledger} {
 		cm := was.DeepCopy()
 		cm.ResourceVersion = "" // whatever is there now
 		if _, err := s.Client.CoreV1().ConfigMaps(was.Namespace).Update(ctx, cm, metav1.UpdateOptions{}); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 	for _, namespace := range []string{s.Namespace, s.AWSAuthNamespace} {
 		if err := s.Client.AppsV1().ControllerRevisions(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 	s.freeLease()
@@ -127,22 +128,22 @@ func (s *steps) reset() {
 
 // freeLease spares a successor the wait for a dead leader's Lease.
 func (s *steps) freeLease() {
-	s.t.Helper()
-	err := s.Client.CoordinationV1().Leases(s.Namespace).Delete(s.t.Context(), fleet.LeaseName, metav1.DeleteOptions{})
+	s.T.Helper()
+	err := s.Client.CoordinationV1().Leases(s.Namespace).Delete(s.T.Context(), fleet.LeaseName, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
 // undisturbed makes the change once and returns the requests that it took, in
 // order: those of the leader's work, up to the last write.
 func (s *steps) undisturbed() []faultproxy.Request {
-	s.t.Helper()
+	s.T.Helper()
 	s.reset()
 	begin := len(s.proxy.Records())
-	s.start(s.first)
+	s.StartAgent(s.first)
 	s.settled("undisturbed", s.to...)
-	s.metric(s.first, 1, "rolecall_reconciles_total", "result", "changed") // to the pass's end
+	s.AtLeast(s.first, 1, "rolecall_reconciles_total", "result", "changed") // to the pass's end
 	s.first.Kill()
 	var all []faultproxy.Request
 	last := 0
@@ -155,9 +156,9 @@ func (s *steps) undisturbed() []faultproxy.Request {
 		}
 	}
 	if last < 3 {
-		s.t.Fatalf("the change took these requests only:\n%s", tail(s.proxy.Records()[begin:], 100))
+		s.T.Fatalf("the change took these requests only:\n%s", tail(s.proxy.Records()[begin:], 100))
 	}
-	s.t.Logf("steps: %v", all[:last])
+	s.T.Logf("steps: %v", all[:last])
 	return all[:last]
 }
 
@@ -194,7 +195,7 @@ func (s *steps) points(all []faultproxy.Request) []point {
 // endAt makes the change with a leader that is ended at a point, and a
 // successor.
 func (s *steps) endAt(p point, how ending) {
-	s.t.Helper()
+	s.T.Helper()
 	s.reset()
 	begin := len(s.proxy.Records())
 	hold := s.proxy.HoldBefore
@@ -206,26 +207,26 @@ func (s *steps) endAt(p point, how ending) {
 		Where: isWork, Skip: p.skip, Times: 1,
 	})
 	defer h.Remove()
-	s.start(s.first)
+	s.StartAgent(s.first)
 	held := s.next(h)
 	if p.when == after && held.Code >= 300 {
-		s.t.Fatalf("%s: the API server answered %d", p, held.Code)
+		s.T.Fatalf("%s: the API server answered %d", p, held.Code)
 	}
 	switch how {
 	case killed:
 		s.first.Kill()
 		s.freeLease()
 	case terminated:
-		ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+		ctx, cancel := context.WithTimeout(s.T.Context(), trial.Patience)
 		defer cancel()
 		if err := s.first.Terminate(ctx); err != nil {
-			s.t.Fatalf("%s: %v", p, err)
+			s.T.Fatalf("%s: %v", p, err)
 		}
 	}
 	if p.when != late {
 		held.Drop()
 	}
-	s.start(s.second)
+	s.StartAgent(s.second)
 	s.settled(fmt.Sprintf("%s, %s", how, p), s.to...)
 	if p.when == late {
 		held.Release()
@@ -240,8 +241,8 @@ func (s *steps) endAt(p point, how ending) {
 // created being there. A revision of the history is no state that two could
 // differ on, and may come late.
 func (s *steps) lost(p point, begin int) {
-	s.t.Helper()
-	s.eventually("the late request is answered", func(context.Context) error {
+	s.T.Helper()
+	s.Eventually("the late request is answered", func(context.Context) error {
 		skip := p.skip
 		for _, r := range s.proxy.Records()[begin:] {
 			if r.Request.String() != p.Request.String() {
@@ -254,7 +255,7 @@ func (s *steps) lost(p point, begin int) {
 				return fmt.Errorf("%s is under way", r)
 			}
 			if r.Resource == "configmaps" && r.Upstream != http.StatusConflict {
-				s.t.Errorf("%s: the API server answered %d, want 409", p, r.Upstream)
+				s.T.Errorf("%s: the API server answered %d, want 409", p, r.Upstream)
 			}
 			return nil
 		}
@@ -264,7 +265,7 @@ func (s *steps) lost(p point, begin int) {
 
 // judgeSteps looks at what a leader that was ended, and its successor, did.
 func (s *steps) judgeSteps(p point, how ending, records []faultproxy.Record) {
-	s.t.Helper()
+	s.T.Helper()
 	released := false
 	for _, r := range records {
 		if r.Client != p.Client {
@@ -274,11 +275,11 @@ func (s *steps) judgeSteps(p point, how ending, records []faultproxy.Record) {
 			released = released || holder(r) == ""
 		}
 		if released && r.Writes() && isWork(r.Request) {
-			s.t.Errorf("%s: %s after the Lease was released", p, r)
+			s.T.Errorf("%s: %s after the Lease was released", p, r)
 		}
 	}
 	if how == terminated && !released {
-		s.t.Errorf("%s: the Lease was not released", p)
+		s.T.Errorf("%s: the Lease was not released", p)
 	}
 	s.judge(foreignText, "workers")
 }

@@ -17,6 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // EKS has a validating webhook on aws-auth whose rules nobody knows. One refuses
@@ -25,29 +27,29 @@ import (
 func TestRefusedByWebhook(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.create(foreignText)
+	c.Create(foreignText)
 	leader, _ := c.nodes()
-	c.settled("merged", with(node("workers"), ops)...)
+	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
 	w := newWebhook(t, c)
 
 	w.refuse.Store(ptr.To("user/ana"))
-	c.swap(opsAndAna)
-	c.metric(leader, 2, "rolecall_writes_total", "object", "aws-auth", "result", "error")
-	c.logged(leader, "ERROR", "not in this cluster")
-	if err := differs(c.awsAuth(), with(node("workers"), ops)); err != nil {
+	c.Mount(opsAndAna)
+	c.AtLeast(leader, 2, "rolecall_writes_total", "object", "aws-auth", "result", "error")
+	c.Logs(leader, "ERROR", "not in this cluster")
+	if err := trial.Differs(c.Now(), with(trial.NodeRole("workers"), ops)); err != nil {
 		t.Error(err)
 	}
 	// What another config asks is written meanwhile.
-	c.swap(opsEdits)
-	c.settled("another change passes", with(node("workers"), editing)...)
+	c.Mount(opsEdits)
+	c.settled("another change passes", with(trial.NodeRole("workers"), editing)...)
 
 	w.broken.Store(true)
-	c.swap(opsAndAna)
-	c.logged(leader, "ERROR", "failed calling webhook")
+	c.Mount(opsAndAna)
+	c.Logs(leader, "ERROR", "failed calling webhook")
 	c.alive()
 	w.broken.Store(false)
 	w.refuse.Store(nil)
-	c.settled("the webhook lets it pass", with(node("workers"), ops, ana)...)
+	c.settled("the webhook lets it pass", with(trial.NodeRole("workers"), ops, ana)...)
 	if w.asked.Load() == 0 {
 		t.Error("the webhook was never asked")
 	}

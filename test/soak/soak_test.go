@@ -13,6 +13,7 @@ import (
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // nodes are five; the agents of the last two are killed and ended, the others
@@ -51,10 +52,7 @@ func TestSoak(t *testing.T) {
 func start(t *testing.T, random *rand.Rand) *cluster {
 	t.Helper()
 	stage.ForTest(t) // skips where there is none to run
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := trial.Binary(t)
 	cp, err := stage.Start(t.Context(), stage.Options{}) // of its own: it is paused and restarted
 	if err != nil {
 		t.Fatal(err)

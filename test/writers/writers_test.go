@@ -23,6 +23,7 @@ import (
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
+	"github.com/rolecall/rolecall/test/trial"
 	"github.com/rolecall/rolecall/test/writers"
 )
 
@@ -70,10 +71,7 @@ type drill struct {
 func TestWriters(t *testing.T) {
 	size := sizeOf(t)
 	stage.ForTest(t) // skips where there is none to run
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := trial.Binary(t)
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 15*time.Minute, errors.New("this takes too long"))
 	defer cancel()
 

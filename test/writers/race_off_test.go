@@ -1,5 +1,0 @@
-//go:build !race
-
-package writers_test
-
-const raceEnabled = false
