@@ -28,6 +28,12 @@ func Load(path string) (*File, error) {
 	return snap.load(path)
 }
 
+// Parse reads the text of a config.yaml that is in memory. The path is what the
+// problems name. The error is an [*Error].
+func Parse(path string, content []byte) (*File, error) {
+	return snapshot{sources: []source{{key: mainKey, path: path, content: content, size: int64(len(content))}}}.load(path)
+}
+
 // load decodes and checks the files of a snapshot.
 func (s snapshot) load(path string) (*File, error) {
 	file := &File{Config: Default(), Hash: s.hash(), Path: path}

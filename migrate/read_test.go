@@ -1,0 +1,155 @@
+package migrate
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/config"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden part of testdata")
+
+// golden runs what is to be done with every archive of a folder, whose first
+// file is the input, and compares what it says with the file golden.
+func golden(t *testing.T, dir string, say func(t *testing.T, name string, data []byte) string) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join("testdata", dir, "*.txtar"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("testdata/%s: no archives (%v)", dir, err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := archive.Files[0]
+			got := say(t, in.Name, in.Data)
+			want := ""
+			if len(archive.Files) > 1 {
+				want = string(archive.Files[1].Data)
+			}
+			if *update {
+				archive.Files = []txtar.File{in, {Name: "golden", Data: []byte(got)}}
+				if err := os.WriteFile(path, txtar.Format(archive), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// listing is what Read makes of a text, for people.
+func listing(in *Input, err error) string {
+	var b strings.Builder
+	if problems := (*config.Error)(nil); errors.As(err, &problems) {
+		for _, p := range problems.Problems {
+			fmt.Fprintf(&b, "error %s\n", p)
+		}
+		return b.String()
+	}
+	fmt.Fprintf(&b, "format %s\n", in.Format)
+	for _, e := range in.Entries {
+		fmt.Fprintf(&b, "%s %s %q %q\n", e.Kind, e.ARN, e.Username, e.Groups)
+	}
+	for _, arn := range in.NoDuplicateARNs {
+		fmt.Fprintf(&b, "no duplicates of %s\n", arn)
+	}
+	for _, n := range in.Notes {
+		fmt.Fprintf(&b, "note %s\n", n)
+	}
+	return b.String()
+}
+
+func TestRead(t *testing.T) {
+	golden(t, "read", func(t *testing.T, name string, data []byte) string {
+		in, err := Read(name, data)
+		if err == nil {
+			checkInput(t, in)
+		}
+		return listing(in, err)
+	})
+}
+
+// checkInput holds what Read promises of its entries.
+func checkInput(t *testing.T, in *Input) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, e := range in.Entries {
+		id := string(e.Kind) + strings.ToLower(e.ARN)
+		if seen[id] {
+			t.Errorf("%s comes twice", e.ARN)
+		}
+		seen[id] = true
+		var canonical string
+		var err error
+		switch e.Kind {
+		case awsauth.Role:
+			canonical, err = awsauth.RoleARN(e.ARN)
+		case awsauth.User:
+			canonical, err = awsauth.UserARN(e.ARN)
+		default:
+			canonical, err = e.ARN, awsauth.CheckAccountID(e.ARN)
+		}
+		if err != nil || canonical != e.ARN {
+			t.Errorf("%s %q is not canonical: %q, %v", e.Kind, e.ARN, canonical, err)
+		}
+		if e.Kind == awsauth.Account {
+			continue
+		}
+		if err := awsauth.CheckUsername(e.Username); err != nil {
+			t.Error(err)
+		}
+		for _, g := range e.Groups {
+			if err := awsauth.CheckGroup(g); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	paths, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range paths {
+		archive, err := txtar.ParseFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(archive.Files[0].Data)
+	}
+	for _, text := range []string{"a: &a [*a]", "&a [x, *a]", "- &a {rolearn: x}\n- *a\n", "<<: {mapRoles: '- {}'}", "{{x}}: 1", "[[]]", "? [a]\n: b", "mapRoles: [{rolearn: !!binary aGk=}]"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in, err := Read("file", data)
+		if err == nil {
+			checkInput(t, in)
+			return
+		}
+		var problems *config.Error
+		if !errors.As(err, &problems) || len(problems.Problems) == 0 {
+			t.Fatalf("got %v, want a *config.Error with problems", err)
+		}
+		for _, p := range problems.Problems {
+			if p.File != "file" || p.Line < 1 || p.Message == "" {
+				t.Errorf("a problem that nobody can find: %+v", p)
+			}
+		}
+	})
+}
