@@ -23,6 +23,10 @@
 //     at once when somebody else is seen to hold the Lease. If work has not
 //     returned LeaseDuration − RenewDeadline later, [Elector.Run] returns
 //     [ErrStuck] and the process must exit.
+//   - What the leader publishes on the Lease ([Config.Annotations]) is carried by
+//     the renewals, costs no request, and never stands beside another holder's
+//     name, nor on a released Lease. Only a crash leaves it there, with the
+//     name of the agent that crashed.
 //   - Nothing here exits the process or starts a goroutine that outlives
 //     [Elector.Run], but for work that does not return (ErrStuck).
 //

@@ -67,6 +67,12 @@ type Config struct {
 	// answer is published on the Lease. An error or an answer below 1 leaves
 	// what was published before. If nil, the leader publishes Agents.
 	CountAgents func(context.Context) (int, error)
+	// Annotations are what the leader publishes on the Lease besides, by key.
+	// Each is asked before every renewal, which carries the answer, so that it
+	// costs no request; it must return at once and be safe for concurrent use.
+	// An empty answer is no annotation. They end with the term: a Lease that is
+	// released, or taken over from another agent, has none of these keys.
+	Annotations map[string]func() string
 
 	Logger     *slog.Logger          // nil: no log
 	Registerer prometheus.Registerer // nil: no metrics

@@ -178,8 +178,20 @@ func (c *storeClient) Get(ctx context.Context, name string, _ metav1.GetOptions)
 	})
 }
 
+// termAnnotation is what every agent of the tests publishes: its identity.
+const termAnnotation = "rolecall.dev/test-term"
+
+// published holds that what stands in a Lease of a term is of its holder.
+func (c *storeClient) published(l *coordinationv1.Lease) {
+	text, there := l.Annotations[termAnnotation]
+	if holder := ptr.Deref(l.Spec.HolderIdentity, ""); there && (text != holder || holder != c.name) {
+		c.store.t.Errorf("%s writes that %q holds the lease and publishes what %q says", c.name, holder, text)
+	}
+}
+
 func (c *storeClient) Create(ctx context.Context, l *coordinationv1.Lease, _ metav1.CreateOptions) (*coordinationv1.Lease, error) {
 	l = l.DeepCopy()
+	c.published(l)
 	return c.do(ctx, opCreate, l.Name, func() (*coordinationv1.Lease, error) {
 		if c.store.lease != nil {
 			return nil, apierrors.NewAlreadyExists(leases, l.Name)
@@ -191,6 +203,7 @@ func (c *storeClient) Create(ctx context.Context, l *coordinationv1.Lease, _ met
 
 func (c *storeClient) Update(ctx context.Context, l *coordinationv1.Lease, _ metav1.UpdateOptions) (*coordinationv1.Lease, error) {
 	l = l.DeepCopy()
+	c.published(l)
 	return c.do(ctx, opUpdate, l.Name, func() (*coordinationv1.Lease, error) {
 		switch {
 		case c.store.lease == nil:
@@ -319,7 +332,8 @@ func (c *cluster) start(work func(context.Context) error) *agent {
 	id := fmt.Sprintf("node-%d", c.next)
 	cfg := Config{
 		Client: c.store.client(id), Namespace: testNamespace, Name: testName, Identity: id,
-		Logger: slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
+		Annotations: map[string]func() string{termAnnotation: func() string { return id }},
+		Logger:      slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	}
 	if c.configure != nil {
 		c.configure(&cfg)

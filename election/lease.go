@@ -15,10 +15,10 @@ import (
 // A lease is the client through which client-go's LeaseLock reaches the Lease
 // during one campaign. Standing between the two, it sees what the elector sees
 // at the time when the elector sees it, gives every request a timeout, and
-// publishes the number of agents in the same update that renews the Lease: a
-// write of its own would make the elector's next one fail with a conflict.
-// (LeaseLock keeps the object it last got and replaces its spec only, so the
-// annotation stays when others renew: resourcelock/leaselock.go:77.)
+// publishes the annotations in the same update that renews the Lease: a write of
+// its own would make the elector's next one fail with a conflict. (LeaseLock
+// keeps the object it last got and replaces its spec only, so that annotations
+// stay when others renew: resourcelock/leaselock.go:77.)
 type lease struct {
 	coordinationv1client.LeaseInterface
 	e *Elector
@@ -32,6 +32,7 @@ type lease struct {
 	renewed     time.Time // when the last write that named us and succeeded was begun
 	transitions int       // of the Lease as last seen
 	agents      int       // to publish; 0 for nothing
+	leading     bool      // a term has begun
 }
 
 func newLease(e *Elector) *lease {
@@ -107,9 +108,7 @@ func (l *lease) write(ctx context.Context, op string, lease *coordinationv1.Leas
 	defer cancel()
 	naming := ptr.Deref(lease.Spec.HolderIdentity, "") == l.e.cfg.Identity
 	l.mu.Lock()
-	if l.agents > 0 {
-		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, AgentsAnnotation, strconv.Itoa(l.agents))
-	}
+	l.annotate(&lease.ObjectMeta, naming)
 	l.mayHold = l.mayHold || naming
 	l.mu.Unlock()
 
@@ -129,6 +128,33 @@ func (l *lease) write(ctx context.Context, op string, lease *coordinationv1.Leas
 		}
 	}
 	return got, err
+}
+
+// annotate puts in what is published. A write that takes the Lease or releases
+// it takes out what the leader before, or this one, said of its term. The caller
+// holds mu.
+func (l *lease) annotate(meta *metav1.ObjectMeta, naming bool) {
+	if l.agents > 0 {
+		metav1.SetMetaDataAnnotation(meta, AgentsAnnotation, strconv.Itoa(l.agents))
+	}
+	for key, answer := range l.e.cfg.Annotations {
+		text := ""
+		if naming && l.leading {
+			text = answer()
+		}
+		if text == "" {
+			delete(meta.Annotations, key)
+		} else {
+			metav1.SetMetaDataAnnotation(meta, key, text)
+		}
+	}
+}
+
+// beginTerm has the annotations of the term published from now on.
+func (l *lease) beginTerm() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leading = true
 }
 
 // publish has the number of agents written with the next renewal.

@@ -83,6 +83,7 @@ func (e *Elector) lead(ctx context.Context, l *lease, stopped <-chan struct{}, w
 	e.setMode(Leading)
 	defer e.setMode(Electing)
 	e.log.Info("leading")
+	l.beginTerm()
 
 	working, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
