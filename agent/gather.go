@@ -13,6 +13,7 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/visible"
 )
 
 // The names of the sources, as the ledger and the metrics know them. Those of
@@ -60,6 +61,7 @@ type gathered struct {
 	errs     map[string]error // of the sources that failed, by name; nil for one not asked yet
 	reported int              // node roles that live agents report
 	refused  map[string]error // why a Lease of the roster is not believed, by its name
+	states   []SourceStatus   // in the order of sources
 }
 
 // gatherer asks the sources. Its knowledge of IAM is asked apart, by refresh,
@@ -79,6 +81,7 @@ type gatherer struct {
 	missing map[string]time.Time // when a node role was first missed among the used ones
 	ahead   map[string]sighting  // reports from later than now, by ARN
 	refused map[string]error     // see gathered
+	states  []SourceStatus       // as gathered last
 
 	instances func(ctx context.Context, region string) (Instances, error)
 	openedEC2 openInstances
@@ -103,6 +106,7 @@ type callerView struct {
 // iamView is what IAM said last.
 type iamView struct {
 	asked   bool
+	at      time.Time // when
 	sets    map[string]string
 	setsErr error
 	groups  map[string]groupView
@@ -145,7 +149,7 @@ func (g *gatherer) refreshIAM(ctx context.Context, spec *Spec) error {
 	if !spec.asksIAM() {
 		return nil
 	}
-	view := iamView{asked: true, groups: map[string]groupView{}}
+	view := iamView{asked: true, at: g.now(), groups: map[string]groupView{}}
 	dir, err := g.open(ctx, spec)
 	if err != nil {
 		view.setsErr = err
@@ -276,6 +280,7 @@ func (g *gatherer) gather(spec *Spec, doc *awsauth.Document, ledger *awsauth.Led
 		out.required = append(out.required, live...)
 	}
 	g.remember(out)
+	out.states = g.sourceStates(out, view.at)
 	return out
 }
 
@@ -292,6 +297,37 @@ func (g *gatherer) remember(out gathered) {
 			g.success[kind] = g.now()
 		}
 	}
+}
+
+// sourceStates are how the sources do. IAM was last asked at asked.
+func (g *gatherer) sourceStates(out gathered, asked time.Time) []SourceStatus {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	was := make(map[string]SourceStatus, len(g.states))
+	for _, s := range g.states {
+		was[s.Name] = s
+	}
+	now := g.now()
+	g.states = make([]SourceStatus, len(out.sources))
+	for i := range out.sources {
+		source := &out.sources[i]
+		s := SourceStatus{Name: visible.Cut(visible.Text(source.Name), statusName)}
+		s.Success = was[s.Name].Success
+		if !source.Failed {
+			s.Entries, s.Success = len(source.Entries), now.UTC().Truncate(time.Second)
+			if kind := sourceKind(source.Name); kind == sourceSet || kind == sourceGroup {
+				s.Success = asked.UTC().Truncate(time.Second)
+			}
+		}
+		if err := out.errs[source.Name]; err != nil {
+			s.Trouble = &Trouble{statusError(err), now.UTC().Truncate(time.Second)}
+			if before := was[s.Name].Trouble; before != nil {
+				s.Trouble.Since = before.Since
+			}
+		}
+		g.states[i] = s
+	}
+	return g.states
 }
 
 func (g *gatherer) lastSuccess() map[string]time.Time {

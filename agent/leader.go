@@ -58,6 +58,11 @@ type Options struct {
 	Instances func(ctx context.Context, region string) (Instances, error)
 
 	NodeName string // in Events and in the history
+	Identity string // in the election, for what the leader publishes
+	Version  string // of the program, likewise
+	// ConfigError is since when an edit of the config is refused, and why; nil or
+	// a nil error: none is. It must return at once.
+	ConfigError func() (since time.Time, err error)
 	// SettleTime is how long a new leader whose config differs from the one
 	// applied last changes and removes nothing; 0 for not at all.
 	SettleTime time.Duration
@@ -83,6 +88,7 @@ type Leader struct {
 	lastWritten atomic.Pointer[string]
 	busySince   atomic.Pointer[time.Time] // start of a running pass's present try, or nil
 	specChanged atomic.Pointer[time.Time] // when the spec became another one
+	status      atomic.Pointer[Status]    // of the term, as the last pass left it; nil outside a term
 
 	// Of the term:
 	began        time.Time // zero outside a term
@@ -122,6 +128,7 @@ func (l *Leader) newTerm() {
 	l.ledger, l.standing, l.recorder = nil, nil, nil
 	l.began, l.caughtUp, l.deletedSince = time.Time{}, false, time.Time{}
 	l.lastWritten.Store(nil)
+	l.status.Store(nil)
 	l.past = newPast(history.New(l.opts.Client.AppsV1().ControllerRevisions(l.opts.Namespace), l.opts.AWSAuthName, FieldManager), l.now)
 	l.gather = &gatherer{
 		log: l.log, roster: l.opts.Roster, self: l.opts.Self, directory: l.opts.Directory, now: l.now,
@@ -192,6 +199,7 @@ func (l *Leader) Lead(ctx context.Context) error {
 	l.newTerm()
 	l.began = l.now()
 	defer l.metrics.clear()
+	defer l.status.Store(nil)
 	defer l.startEvents(ctx)()
 
 	notify(l.wake)
@@ -244,10 +252,12 @@ func (l *Leader) onePass(ctx context.Context) error {
 	start := l.now()
 	l.busySince.Store(&start)
 	defer l.busySince.Store(nil)
-	out, err := l.pass(ctx, l.spec.Load(), false)
+	spec := l.spec.Load()
+	out, err := l.pass(ctx, spec, false)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	l.publish(spec, out, err)
 	l.metrics.passed(l.now().Sub(start), out, err)
 	if err == nil {
 		l.tell(out.before, notices(out))

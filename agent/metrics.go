@@ -72,18 +72,7 @@ func (m *metrics) wrote(object string, err error) {
 
 func (m *metrics) passed(took time.Duration, out *Outcome, err error) {
 	m.duration.Observe(took.Seconds())
-	result := "unchanged"
-	switch {
-	case errors.Is(err, awsauth.ErrConflict):
-		result = "conflict"
-	case errors.Is(err, ErrMalformed):
-		result = "malformed"
-	case err != nil:
-		result = "error"
-	case out.Wrote:
-		result = "changed"
-	}
-	m.reconciles.WithLabelValues(result).Inc()
+	m.reconciles.WithLabelValues(result(out, err)).Inc()
 	m.state.mu.Lock()
 	defer m.state.mu.Unlock()
 	m.state.malformed = errors.Is(err, ErrMalformed)

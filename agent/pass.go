@@ -44,7 +44,8 @@ type Outcome struct {
 	Mended   string           // what was, or with a dry run would be, put back; empty if nothing
 	AddOnly  bool             // nothing of ours was changed or removed, for the config may be an old one
 	before   *corev1.ConfigMap
-	history  error // why the history could not be kept
+	history  error          // why the history could not be kept
+	states   []SourceStatus // of the sources, the most explicit first
 }
 
 // Before is the text of aws-auth's keys that the plan was made for.
@@ -99,7 +100,7 @@ func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dr
 	if err != nil {
 		return nil, fmt.Errorf("plan aws-auth: %w", err)
 	}
-	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Refused: got.refused, AddOnly: addOnly, before: cm}
+	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Refused: got.refused, AddOnly: addOnly, before: cm, states: got.states}
 	if mended != nil {
 		out.Mended = mended.String()
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
@@ -185,6 +186,8 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 	if f.reportOnly {
 		return p, nil
 	}
+	identity := election.Identity(f.nodeName)
+	p.config = config.NewWatcher(f.config, config.Options{Logger: log, Registerer: registry})
 	p.leader = agent.NewLeader(agent.Options{
 		Client:           client,
 		Namespace:        f.namespace,
@@ -195,11 +198,13 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Directory:        p.dirs.open,
 		Instances:        p.dirs.instances,
 		NodeName:         f.nodeName,
+		Identity:         identity,
+		Version:          version.Version,
+		ConfigError:      p.configError,
 		SettleTime:       f.settleTime,
 		Logger:           log,
 		Registerer:       registry,
 	})
-	p.config = config.NewWatcher(f.config, config.Options{Logger: log, Registerer: registry})
 	// Renewals have a connection of their own: one that queues behind other
 	// requests is a lost lease. Without a dialer of its own, client-go would have
 	// clients of the same configuration share one.
@@ -213,16 +218,23 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Client:        leases.CoordinationV1(),
 		Namespace:     f.namespace,
 		Name:          f.leaseName,
-		Identity:      election.Identity(f.nodeName),
+		Identity:      identity,
 		LeaseDuration: f.leaseDuration,
 		RenewDeadline: f.renewDeadline,
 		RetryPeriod:   f.retryPeriod,
 		Agents:        f.agents,
 		CountAgents:   p.countAgents(),
+		Annotations:   map[string]func() string{agent.StatusAnnotation: p.leader.Published},
 		Logger:        log,
 		Registerer:    registry,
 	})
 	return p, err
+}
+
+// configError is since when an edit of the config is refused, and why.
+func (p *process) configError() (since time.Time, err error) {
+	s := p.config.Status()
+	return s.ErrSince, s.Err
 }
 
 // identify asks IMDS until it answers, and logs each new reason why it does
