@@ -14,14 +14,18 @@
 //     than before, there is no plan but an error.
 //   - With a [Guard] no plan takes more than its limit from a source, nor the
 //     last of [Masters], before a person has approved exactly that.
+//   - An edit by hand ([Document.Upsert], [Document.Remove]) touches the entries
+//     that it names and nothing else, keeps their comments, marks and unknown
+//     fields, changes nothing when made again, and has been read back too.
 //   - A former document can be written again so that it stays ([RollBack]).
 //   - A write goes through with the resourceVersion that was read, or not at
-//     all ([Store]).
+//     all ([Store]). An [Editor] tries again when others were first.
 //
 // What it does not promise: the layout of entries of ours (a field that is
 // already right stays as it stands, others are written anew), or an edit of
 // every text that YAML allows. A text that it cannot edit safely is refused.
 //
-// The package does no I/O but in [Store], reads no clock and logs nothing. It
-// imports no AWS SDK and no Kubernetes client, only the API types.
+// The package does no I/O but in [Store], reads no clock but where an [Editor]
+// waits, and logs nothing. It imports no AWS SDK and no Kubernetes client, only
+// the API types.
 package awsauth

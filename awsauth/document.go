@@ -131,7 +131,9 @@ func (d *Document) replaceList(kind Kind, texts iter.Seq[string], want []outcome
 type outcome struct {
 	kept     *mapping // an element that must read as before, or
 	unmarked *mapping // one that must read as before but for its mark, or
-	written  Entry    // an entry of ours
+	edited   *mapping // one that must read as before but for what is written, or
+	written  Entry    // an entry that must stand there
+	mark     string   // its mark
 }
 
 // expected is the list after an edit, the added entries last.
@@ -139,7 +141,7 @@ func expected(have []mapping, e *edit) []outcome {
 	want := make([]outcome, 0, len(have)+len(e.add))
 	for i := range have {
 		if entry, ok := e.replace[i]; ok {
-			want = append(want, outcome{written: entry})
+			want = append(want, e.outcome(&have[i], entry))
 		} else if e.unmark[i] {
 			want = append(want, outcome{unmarked: &have[i]})
 		} else if !e.remove[i] {
@@ -147,9 +149,21 @@ func expected(have []mapping, e *edit) []outcome {
 		}
 	}
 	for _, entry := range e.add {
-		want = append(want, outcome{written: entry})
+		want = append(want, e.outcome(nil, entry))
 	}
 	return want
+}
+
+// outcome is what must stand where an entry is written; was is the element that
+// stood there, if one did.
+func (e *edit) outcome(was *mapping, entry Entry) outcome {
+	switch {
+	case !e.hand:
+		return outcome{written: entry, mark: Mark}
+	case was != nil:
+		return outcome{written: entry, mark: was.mark, edited: was}
+	}
+	return outcome{written: entry}
 }
 
 // matches holds a list against what was expected of it. The last added
@@ -180,8 +194,10 @@ func inOrder(kind Kind, list []mapping, want []outcome) error {
 			if !sameButMark(got, w.unmarked) {
 				return fmt.Errorf("entry %d would read otherwise than before but for its mark", i+1)
 			}
-		case !SameARN(got.ARN, w.written.ARN), kind != Account && (!got.inForce() || got.mark != Mark || !sameGrant(got.Entry, w.written)):
+		case !SameARN(got.ARN, w.written.ARN), kind != Account && (!got.inForce() || got.mark != w.mark || !sameGrant(got.Entry, w.written)):
 			return fmt.Errorf("entry %d, for %s, would read otherwise than planned", i+1, w.written.ARN)
+		case w.edited != nil && !sameFields(unwrittenFields(*got), unwrittenFields(*w.edited)):
+			return fmt.Errorf("entry %d, for %s, would have other fields than before beside those that are edited", i+1, w.written.ARN)
 		}
 	}
 	return nil
@@ -191,5 +207,9 @@ func inOrder(kind Kind, list []mapping, want []outcome) error {
 // mark that it no longer has.
 func sameButMark(got, was *mapping) bool {
 	return got.mark == "" && got.dropped == was.dropped && got.ARN == was.ARN && got.Username == was.Username && slices.Equal(got.Groups, was.Groups) &&
-		maps.EqualFunc(unknownFields(*got), unknownFields(*was), func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
+		sameFields(unknownFields(*got), unknownFields(*was))
+}
+
+func sameFields(a, b map[string]json.RawMessage) bool {
+	return maps.EqualFunc(a, b, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
 }

@@ -19,9 +19,35 @@ type edit struct {
 	replace map[int]Entry
 	unmark  map[int]bool // elements that only lose their mark
 	add     []Entry
+	hand    bool // marks stay as they are, and what is added gets none
 }
 
 func (e *edit) empty() bool { return len(e.remove)+len(e.replace)+len(e.unmark)+len(e.add) == 0 }
+
+// fields are those of ours that an entry gets where it is written.
+func (e *edit) fields(entry *Entry) []string {
+	if e.hand {
+		return unmarkedFields(entry)
+	}
+	return ownFields
+}
+
+// write writes an entry that is added as an element of a block sequence.
+func (e *edit) write(out *strings.Builder, entry *Entry, indent, eol string) {
+	if e.hand && entry.Kind != Account {
+		writeFields(out, entry, indent, eol, unmarkedFields(entry))
+		return
+	}
+	writeBlock(out, entry, indent, eol)
+}
+
+// others are the fields of an element that stay where it is written anew.
+func (e *edit) others(m mapping) map[string]json.RawMessage {
+	if e.hand {
+		return unwrittenFields(m)
+	}
+	return unknownFields(m)
+}
 
 // rewrites yields the text after an edit, best first. They differ in where
 // added elements go and in how much of replaced ones stays: a block scalar
@@ -32,7 +58,7 @@ func (l *layout) rewrites(e *edit, current []mapping) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		switch l.style {
 		case styleEmpty:
-			_ = yield(l.fill(e.add, l.hole)) && yield(l.fill(e.add, span{l.stop, l.stop}))
+			_ = yield(l.fill(e, l.hole)) && yield(l.fill(e, span{l.stop, l.stop}))
 			return
 		case styleFlow:
 			if yield(l.rewriteFlow(e, current, false)) && len(e.unmark) > 0 {
@@ -68,7 +94,7 @@ func (l *layout) lastLine() int {
 }
 
 // fill puts a list where there was none, in place of hole.
-func (l *layout) fill(add []Entry, hole span) string {
+func (l *layout) fill(e *edit, hole span) string {
 	var out strings.Builder
 	before, after := l.text[:hole.start], l.text[hole.end:l.stop]
 	line := before[strings.LastIndexAny(before, "\r\n")+1:]
@@ -77,8 +103,8 @@ func (l *layout) fill(add []Entry, hole span) string {
 	} else {
 		out.WriteString(strings.TrimRight(before, " \t") + l.eol)
 	}
-	for i := range add {
-		writeBlock(&out, &add[i], "", l.eol)
+	for i := range e.add {
+		e.write(&out, &e.add[i], "", l.eol)
 	}
 	// The rest of the hole's line goes if there is nothing on it.
 	if rest := strings.TrimLeft(after, " \t"); rest != "" {
@@ -101,7 +127,7 @@ func (l *layout) rewriteBlock(e *edit, current []mapping, at int, whole bool) st
 	copyTo := func(to int) {
 		if pos <= at && at <= to && at >= 0 {
 			out.WriteString(l.text[pos:at])
-			l.addBlock(&out, e.add)
+			l.addBlock(&out, e)
 			pos, at = at, -1
 		}
 		out.WriteString(l.text[pos:to])
@@ -121,7 +147,7 @@ func (l *layout) rewriteBlock(e *edit, current []mapping, at int, whole bool) st
 				out.WriteString(l.indent + c + l.eol)
 			}
 		default:
-			l.replaceBlock(&out, it, replacement, current[i], whole)
+			l.replaceBlock(&out, e, it, replacement, current[i], whole)
 		}
 		pos = it.end
 	}
@@ -129,27 +155,28 @@ func (l *layout) rewriteBlock(e *edit, current []mapping, at int, whole bool) st
 	return out.String()
 }
 
-func (l *layout) addBlock(out *strings.Builder, add []Entry) {
-	if text := out.String(); text != "" && len(add) > 0 && !strings.HasSuffix(text, "\n") && !strings.HasSuffix(text, "\r") && text != "\ufeff" {
+func (l *layout) addBlock(out *strings.Builder, e *edit) {
+	if text := out.String(); text != "" && len(e.add) > 0 && !strings.HasSuffix(text, "\n") && !strings.HasSuffix(text, "\r") && text != "\ufeff" {
 		out.WriteString(l.eol)
 	}
-	for i := range add {
-		writeBlock(out, &add[i], l.indent, l.eol)
+	for i := range e.add {
+		e.write(out, &e.add[i], l.indent, l.eol)
 	}
 }
 
-// replaceBlock writes an element of ours anew. Fields that are right already
-// and fields that are not ours stay as they stand where that can be done, and
-// so does every comment.
-func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have mapping, whole bool) {
+// replaceBlock writes an element anew. Fields that are right already and
+// fields that are not ours stay as they stand where that can be done, and so
+// does every comment.
+func (l *layout) replaceBlock(out *strings.Builder, e *edit, it item, want Entry, have mapping, whole bool) {
+	fields := e.fields(&want)
 	if whole || !editable(it.fields) {
-		l.rewriteWhole(out, it, want, have, ownFields)
+		l.rewriteWhole(out, it, want, fields, e.others(have))
 		return
 	}
 	indent := strings.Repeat(" ", it.fields[0].start-it.start)
 	pos := it.start
 	missing := map[string]bool{}
-	for _, what := range ownFields {
+	for _, what := range fields {
 		missing[what] = true
 	}
 	end := func() {
@@ -160,7 +187,12 @@ func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have ma
 	for i, f := range it.fields {
 		what := fieldKind(f.name, have.Kind)
 		delete(missing, what)
-		if rightAlready(what, want, have) {
+		if what == "mark" && e.hand || rightAlready(what, want, have) {
+			continue
+		}
+		if text, ok := moreGroups(l.text[f.start:f.end], what, &want, have, l.eol); ok && e.hand {
+			out.WriteString(l.text[pos:f.start] + text)
+			pos = f.end
 			continue
 		}
 		out.WriteString(l.text[pos:f.start])
@@ -175,7 +207,7 @@ func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have ma
 		pos = f.end
 	}
 	out.WriteString(l.text[pos:it.end])
-	for _, what := range ownFields {
+	for _, what := range fields {
 		if missing[what] {
 			end()
 			out.WriteString(indent)
@@ -184,17 +216,57 @@ func (l *layout) replaceBlock(out *strings.Builder, it item, want Entry, have ma
 	}
 }
 
-// rewriteWhole writes an element of ours anew with these of our fields, those
-// of others, and its comments before it.
-func (l *layout) rewriteWhole(out *strings.Builder, it item, want Entry, have mapping, fields []string) {
+// rewriteWhole writes an element anew with these of our fields, these others,
+// and its comments before it.
+func (l *layout) rewriteWhole(out *strings.Builder, it item, want Entry, fields []string, others map[string]json.RawMessage) {
 	for _, c := range comments(l.text[it.start:it.end]) {
 		out.WriteString(l.indent + c + l.eol)
 	}
 	writeFields(out, &want, l.indent, l.eol, fields)
-	unknown := unknownFields(have)
-	for _, name := range slices.Sorted(maps.Keys(unknown)) {
-		out.WriteString(l.indent + "  " + scalar(name) + ": " + string(unknown[name]) + l.eol)
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		out.WriteString(l.indent + "  " + scalar(name) + ": " + string(others[name]) + l.eol)
 	}
+}
+
+// moreGroups writes the field groups with more at its end, where what stands in
+// it is right as far as it goes and is a list of one item a line or of one line.
+// Whether it did that well is seen when the result is read back.
+func moreGroups(field, what string, want *Entry, have mapping, eol string) (string, bool) {
+	n := len(have.Groups)
+	if what != "groups" || n == 0 || n >= len(want.Groups) || !slices.Equal(have.Groups, want.Groups[:n]) {
+		return "", false
+	}
+	if beside, below := splitComments(field); len(below) == 0 {
+		line := field[:lineLength(field)]
+		if value := strings.TrimRight(strings.TrimSuffix(strings.TrimRight(line, " \t"), beside), " \t"); strings.HasSuffix(value, "]") {
+			var more strings.Builder
+			for _, g := range want.Groups[n:] {
+				if strings.ContainsAny(g, "[]{},") {
+					more.WriteString(", " + quoteJSON(g))
+				} else {
+					more.WriteString(", " + scalar(g))
+				}
+			}
+			at := len(value) - 1
+			return field[:at] + more.String() + field[at:], true
+		}
+	}
+	body := strings.TrimRight(field, "\r\n")
+	if body == field {
+		return "", false
+	}
+	last := body[strings.LastIndexAny(body, "\r\n")+1:]
+	item := strings.TrimLeft(last, " ")
+	if !strings.HasPrefix(item, "- ") {
+		return "", false
+	}
+	indent := last[:len(last)-len(item)]
+	var out strings.Builder
+	out.WriteString(field)
+	for _, g := range want.Groups[n:] {
+		out.WriteString(indent + "- " + scalar(g) + eol)
+	}
+	return out.String(), true
 }
 
 // unmarkBlock takes the mark out of an element of ours. All else stays as it
@@ -212,7 +284,7 @@ func (l *layout) unmarkBlock(out *strings.Builder, it item, have mapping, whole 
 			return
 		}
 	}
-	l.rewriteWhole(out, it, have.Entry, have, unmarkedFields(&have.Entry))
+	l.rewriteWhole(out, it, have.Entry, unmarkedFields(&have.Entry), unknownFields(have))
 }
 
 // cutField writes an element without one of its fields, of which it has more.
@@ -304,11 +376,21 @@ func rightAlready(what string, want Entry, have mapping) bool {
 // unknownFields returns the fields of an element that are not ours, as JSON,
 // which is YAML too.
 func unknownFields(m mapping) map[string]json.RawMessage {
+	all := unwrittenFields(m)
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return fieldKind(name, m.Kind) == "mark" })
+	return all
+}
+
+// unwrittenFields is unknownFields and the mark.
+func unwrittenFields(m mapping) map[string]json.RawMessage {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(m.raw, &all) != nil {
 		return nil
 	}
-	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return fieldKind(name, m.Kind) != "" })
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool {
+		what := fieldKind(name, m.Kind)
+		return what != "" && what != "mark"
+	})
 	return all
 }
 
@@ -407,7 +489,7 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 		anew := ""
 		switch {
 		case replaced:
-			anew = flowEntry(&replacement)
+			anew = e.flow(&replacement)
 		case e.unmark[i]:
 			if text, ok := withoutMark(value); ok && !whole {
 				value = text
@@ -422,7 +504,7 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 				}
 				out.WriteString(c + lineBreak)
 			}
-			value = withUnknown(anew, unknownFields(current[i]))
+			value = withOthers(anew, e.others(current[i]))
 		}
 		out.WriteString(value)
 		values++
@@ -451,7 +533,7 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 		if i > 0 {
 			out.WriteString(join)
 		}
-		out.WriteString(flowEntry(&e.add[i]))
+		out.WriteString(e.flow(&e.add[i]))
 	}
 	out.Write(gap[len(body):])
 	out.WriteString(l.text[l.close:])
@@ -508,6 +590,14 @@ func (l *layout) join() string {
 	return "," + l.eol + indent
 }
 
+// flow is an entry as JSON with the fields that it gets.
+func (e *edit) flow(entry *Entry) string {
+	if e.hand && entry.Kind != Account {
+		return unmarkedFlow(entry)
+	}
+	return flowEntry(entry)
+}
+
 // flowEntry is an entry as JSON, so that a JSON text stays one.
 func flowEntry(e *Entry) string {
 	if e.Kind == Account {
@@ -533,11 +623,11 @@ func unmarkedFlow(e *Entry) string {
 	return text + `, "groups": [` + strings.Join(groups, ", ") + `]}`
 }
 
-// withUnknown adds the fields that are not ours to an entry written as JSON.
-func withUnknown(entry string, unknown map[string]json.RawMessage) string {
+// withOthers adds fields that are not ours to an entry written as JSON.
+func withOthers(entry string, others map[string]json.RawMessage) string {
 	entry = strings.TrimSuffix(entry, "}")
-	for _, name := range slices.Sorted(maps.Keys(unknown)) {
-		entry += ", " + quoteJSON(name) + ": " + string(unknown[name])
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		entry += ", " + quoteJSON(name) + ": " + string(others[name])
 	}
 	return entry + "}"
 }
