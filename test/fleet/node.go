@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/rolecall/rolecall/test/awsfake"
+	"github.com/rolecall/rolecall/test/child"
 )
 
 // A Node is a node of a [Fleet] with its agent.
@@ -28,7 +29,7 @@ type Node struct {
 	mu      sync.Mutex
 	env     []string // see Setenv
 	runs    int
-	process *process // the present run or the last one; nil before the first
+	process *child.Process // the present run or the last one; nil before the first
 }
 
 // Start starts the agent, with flags after the fleet's own. A node whose agent
@@ -36,7 +37,7 @@ type Node struct {
 func (n *Node) Start(flags ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.process != nil && !n.process.ended() {
+	if n.process != nil && !n.process.Ended() {
 		return fmt.Errorf("%s is running", n.Name)
 	}
 	args := slices.Concat([]string{
@@ -51,7 +52,7 @@ func (n *Node) Start(flags ...string) error {
 		n.fleet.AWS.Env(), n.IMDS.Env(), n.env,
 	)
 	n.runs++
-	p, err := start(n.fleet.options.Binary, args, env, n.logPath())
+	p, err := child.Start(n.fleet.options.Binary, n.dir, args, env, n.logPath())
 	if err == nil {
 		n.process = p
 	}
@@ -101,10 +102,10 @@ func (n *Node) logPaths() []string {
 // Running reports whether the agent's process lives.
 func (n *Node) Running() bool {
 	p := n.current()
-	return p != nil && !p.ended()
+	return p != nil && !p.Ended()
 }
 
-func (n *Node) current() *process {
+func (n *Node) current() *child.Process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.process
@@ -113,7 +114,7 @@ func (n *Node) current() *process {
 // PID is the id of the agent's present or last process, 0 before the first.
 func (n *Node) PID() int {
 	if p := n.current(); p != nil {
-		return p.os.Pid
+		return p.Pid
 	}
 	return 0
 }
@@ -122,7 +123,7 @@ func (n *Node) PID() int {
 // It does nothing where none runs.
 func (n *Node) Kill() {
 	if p := n.current(); p != nil {
-		p.kill()
+		p.Kill()
 	}
 }
 
@@ -133,12 +134,12 @@ func (n *Node) Terminate(ctx context.Context) error {
 	if p == nil {
 		return fmt.Errorf("%s was never started", n.Name)
 	}
-	if err := p.signal(syscall.SIGTERM); err != nil {
+	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	select {
-	case <-p.done:
-		return p.err
+	case <-p.Done():
+		return p.Err()
 	case <-ctx.Done():
 		return fmt.Errorf("%s does not end: %w", n.Name, context.Cause(ctx))
 	}
@@ -156,7 +157,7 @@ func (n *Node) signal(s syscall.Signal) error {
 	if p == nil {
 		return fmt.Errorf("%s was never started", n.Name)
 	}
-	return p.signal(s)
+	return p.Signal(s)
 }
 
 // errEnded says that the agent's process has gone.
@@ -171,7 +172,7 @@ func (n *Node) Address(ctx context.Context) (string, error) {
 	}
 	var address string
 	_, err := Until(ctx, func(context.Context) error {
-		if p.ended() {
+		if p.Ended() {
 			return nil
 		}
 		records, err := n.Logged("serving metrics and health")

@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/rolecall/rolecall/test/child"
 )
 
 // grace is how long a program may take to end by itself before it is killed.
@@ -18,11 +18,9 @@ const grace = 10 * time.Second
 // A process is one program that runs until stop is called. Its methods may be
 // called from several goroutines.
 type process struct {
+	*child.Process
 	name string
 	log  string // path of the file with what it says
-	os   *os.Process
-	done chan struct{} // closed when it has ended
-	err  error         // how it ended; valid after done
 }
 
 // start runs the program at path with nothing of our environment, since etcd
@@ -30,65 +28,37 @@ type process struct {
 // dir, which is also its working directory.
 func start(path, dir string, args ...string) (*process, error) {
 	name := filepath.Base(path)
-	p := &process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
-	output, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(path, args...)
-	cmd.Dir, cmd.Env = dir, []string{}
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = childAttributes()
-
-	started := make(chan error)
-	go func() {
-		// The kernel's "parent" of childAttributes is the thread that started the
-		// child: it has to live as long. https://go.dev/issue/27505
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(p.done)
-		defer output.Close()
-		err := cmd.Start()
-		p.os = cmd.Process
-		started <- err
-		if err == nil {
-			p.err = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	return p, nil
+	p := &process{name: name, log: filepath.Join(dir, name+".log")}
+	var err error
+	p.Process, err = child.Start(path, dir, args, nil, p.log)
+	return p, err
 }
 
 // stop asks the process to end, kills it if it doesn't within [grace], and
 // returns when it has gone. The error says that it was gone already, and why.
 func (p *process) stop() error {
-	select {
-	case <-p.done:
-		return p.ended()
-	default:
+	if p.Ended() {
+		return p.crashed()
 	}
 	// A stopped process gets no SIGTERM before it goes on. Both fail only if the
 	// process has just ended, which done tells.
-	_ = p.os.Signal(syscall.SIGTERM)
-	_ = p.os.Signal(syscall.SIGCONT)
+	_ = p.Signal(syscall.SIGTERM)
+	_ = p.Signal(syscall.SIGCONT)
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
-	case <-p.done:
+	case <-p.Done():
 	case <-timer.C:
-		_ = p.os.Kill()
-		<-p.done
+		p.Kill()
 	}
 	return nil
 }
 
-// ended describes a process that ended by itself.
-func (p *process) ended() error {
+// crashed describes a process that ended by itself.
+func (p *process) crashed() error {
 	how := "exit status 0"
-	if p.err != nil {
-		how = p.err.Error()
+	if err := p.Err(); err != nil {
+		how = err.Error()
 	}
 	return fmt.Errorf("%s ended by itself: %s\n%s", p.name, how, p.tail())
 }
@@ -120,8 +90,8 @@ func (p *process) until(ctx context.Context, check func(context.Context) error) 
 			last = err
 		}
 		select {
-		case <-p.done:
-			return p.ended()
+		case <-p.Done():
+			return p.crashed()
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w: %w\n%s", p.name, context.Cause(ctx), last, p.tail())
 		case <-tick.C:

@@ -26,10 +26,7 @@ func TestStopTellsOfACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.os.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-p.done
+	p.Kill()
 	if err := p.stop(); err == nil || !strings.Contains(err.Error(), "sleep ended by itself: signal: killed") {
 		t.Errorf("stop of a process that crashed: %v", err)
 	}
@@ -44,8 +41,8 @@ func beParent() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(p.os.Pid)
-	<-p.done
+	fmt.Println(p.Pid)
+	<-p.Done()
 }
 
 func TestChildrenDieWithParent(t *testing.T) {

@@ -217,7 +217,7 @@ func (cp *ControlPlane) StartAPIServer(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	cp.log.Info("api server ready", "url", cp.url, "pid", cp.apiserver.os.Pid, "dir", cp.dir, "took", time.Since(begin))
+	cp.log.Info("api server ready", "url", cp.url, "pid", cp.apiserver.Pid, "dir", cp.dir, "took", time.Since(begin))
 	return nil
 }
 
@@ -272,7 +272,7 @@ func (cp *ControlPlane) signal(s syscall.Signal) error {
 	if cp.apiserver == nil {
 		return errors.New("the API server is not running")
 	}
-	return cp.apiserver.os.Signal(s)
+	return cp.apiserver.Signal(s)
 }
 
 // Stop ends both processes, waits until they have gone and removes the temporary

@@ -185,7 +185,7 @@ func TestLifecycle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	url, pids := cp.URL(), []int{cp.etcd.os.Pid, cp.apiserver.os.Pid}
+	url, pids := cp.URL(), []int{cp.etcd.Pid, cp.apiserver.Pid}
 
 	if text, err := os.ReadFile(audit); err != nil || !strings.Contains(string(text), `"requestURI":"/api/v1/namespaces/kube-system/configmaps`) {
 		t.Errorf("the audit log lacks the request that was just answered: %v\n%s", err, text)
@@ -230,7 +230,7 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("object across a restart (-before +after):\n%s", diff)
 	}
 
-	pids = append(pids, cp.apiserver.os.Pid)
+	pids = append(pids, cp.apiserver.Pid)
 	if err := cp.Pause(); err != nil {
 		t.Fatal(err)
 	}

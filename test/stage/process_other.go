@@ -1,9 +1,0 @@
-//go:build !linux
-
-package stage
-
-import "syscall"
-
-// childAttributes leaves a child in its parent's process group, so that the
-// terminal's Ctrl-C ends both. A child of a parent that was killed lives on.
-func childAttributes() *syscall.SysProcAttr { return nil }
