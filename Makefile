@@ -18,7 +18,8 @@ ldflags = -s -w \
 	-X $(version_pkg).Branch=$(BRANCH) \
 	-X $(version_pkg).BuildDate=$(BUILD_DATE)
 
-# RACE=1 switches the race detector on.
+# RACE=1 switches the race detector on, but for test/chart: it starts nothing, and
+# Helm takes minutes to compile once more.
 RACE ?=
 TESTFLAGS ?= -timeout=20m
 testflags = $(if $(RACE),-race) $(TESTFLAGS)
@@ -29,8 +30,10 @@ SOAK ?= 2m
 
 # The modules that are tested, vetted and linted; test/controlplane only wraps
 # the commands of Kubernetes and is built.
-modules = . test/judge
+modules = . test/judge test/chart
 in_modules = set -e; for module in $(modules); do (cd $$module && $(1)); done
+# Flags of one of them, named by $$module.
+each_testflags = $(if $(RACE),$$([ $$module = test/chart ] || echo -race)) $(TESTFLAGS)
 
 # The folder with etcd, kube-apiserver and kubectl: yours if you set
 # KUBEBUILDER_ASSETS, else the one that the target control-plane builds.
@@ -61,11 +64,11 @@ demo: control-plane ## See it work: a cluster, three nodes, an outage (KEEP=1 le
 .PHONY: test
 test: control-plane ## Test everything, against a real kube-apiserver (RACE=1: race detector)
 	@$(call in_modules,$(GO) vet ./...)
-	@export $(stage); $(call in_modules,$(GO) test $(testflags) ./...)
+	@export $(stage); $(call in_modules,$(GO) test $(each_testflags) ./...)
 
 .PHONY: test-short
 test-short: ## Test what needs no kube-apiserver
-	@$(call in_modules,$(GO) test -short $(testflags) ./...)
+	@$(call in_modules,$(GO) test -short $(each_testflags) ./...)
 
 .PHONY: faults
 faults: control-plane ## Break what agents stand on; eight tools write while leaders die (minutes)
