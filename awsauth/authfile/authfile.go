@@ -1,0 +1,322 @@
+package authfile
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/rolecall/rolecall/awsauth"
+)
+
+// ErrNone says that there is no aws-auth in a file.
+var ErrNone = errors.New("there is no aws-auth in it: no ConfigMap aws-auth, none with mapRoles, mapUsers or mapAccounts, and no list of entries")
+
+// A Document is one aws-auth in a file.
+type Document struct {
+	Name string            // NAMESPACE/NAME of the ConfigMap, as far as it says; empty for a bare text
+	Data map[string]string // by key; a bare text is one key
+
+	file   []byte
+	number int // among the file's
+	places map[string]place
+}
+
+// place is where a key's text stands in the file.
+type place struct {
+	key, value *yaml.Node // nil for a bare text, which is the whole file
+}
+
+// Read finds every aws-auth in a file. The name of the file tells which key a
+// bare text is, if it has one's name; else what stands in it tells. The error
+// is ErrNone, or says that the file cannot be read.
+func Read(name string, file []byte) ([]*Document, error) {
+	roots, err := decode(file)
+	if err != nil {
+		if manifestLine.Match(file) {
+			return nil, fmt.Errorf("it is no YAML that kubectl could read: %w", err)
+		}
+		return []*Document{bare(name, file)}, nil // what is wrong with it, lint says
+	}
+	var found []*Document
+	for _, root := range roots {
+		found = append(found, configMaps(root)...)
+	}
+	if len(found) == 0 {
+		if !isBare(roots) {
+			return nil, ErrNone
+		}
+		return []*Document{bare(name, file)}, nil
+	}
+	for i, d := range found {
+		d.file, d.number = file, i
+		d.Data = map[string]string{}
+		for k, p := range d.places {
+			text := p.value
+			if text.Kind == yaml.AliasNode {
+				text = text.Alias
+			}
+			if text.Kind != yaml.ScalarNode || text.Tag != "!!str" && text.Tag != "!!null" {
+				return nil, fmt.Errorf("line %d: %s is no text, so the API server would refuse the ConfigMap: write %s: | and the list below it, indented", p.key.Line, k, k)
+			}
+			d.Data[k] = text.Value
+		}
+	}
+	return found, nil
+}
+
+// manifestLine tells a manifest that cannot be parsed from a bare text.
+var manifestLine = regexp.MustCompile(`(?m)^[ \t]*"?(?:kind|data)"?[ \t]*:`)
+
+// decode reads every document of a stream.
+func decode(file []byte) ([]*yaml.Node, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(file))
+	var roots []*yaml.Node
+	for {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return roots, nil
+		}
+		if err != nil {
+			return nil, plain(err)
+		}
+		if len(doc.Content) > 0 {
+			roots = append(roots, doc.Content[0])
+		}
+	}
+}
+
+var yamlError = regexp.MustCompile(`^yaml: (line \d+: )?([a-z][a-z ,':]*)$`)
+
+// plain is the parser's error without anything of the file.
+func plain(err error) error {
+	if m := yamlError.FindStringSubmatch(err.Error()); m != nil {
+		return errors.New(m[1] + m[2])
+	}
+	return errors.New("the parser does not accept it")
+}
+
+// get is the value of a map's key, with the key.
+func get(n *yaml.Node, name string) (key, value *yaml.Node) {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil, nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			key, value = n.Content[i], n.Content[i+1]
+		}
+	}
+	return key, value
+}
+
+func text(n *yaml.Node, path ...string) string {
+	for _, name := range path {
+		_, n = get(n, name)
+	}
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return n.Value
+}
+
+// configMaps finds every aws-auth in one document of a file.
+func configMaps(root *yaml.Node) []*Document {
+	kind := text(root, "kind")
+	if _, items := get(root, "items"); strings.HasSuffix(kind, "List") && items != nil {
+		var all []*Document
+		for _, item := range items.Content {
+			if text(item, "kind") == "" && kind == "ConfigMapList" {
+				all = append(all, configMap(item)...)
+			} else {
+				all = append(all, configMaps(item)...)
+			}
+		}
+		return all
+	}
+	switch {
+	case kind == "ConfigMap":
+		return configMap(root)
+	case kind == "" && hasText(root): // the data alone
+		return []*Document{{places: placesOf(root)}}
+	}
+	return nil
+}
+
+func configMap(n *yaml.Node) []*Document {
+	_, data := get(n, "data")
+	if text(n, "metadata", "name") != awsauth.Name && !hasKey(data) {
+		return nil
+	}
+	name := strings.TrimPrefix(text(n, "metadata", "namespace")+"/"+text(n, "metadata", "name"), "/")
+	return []*Document{{Name: cmp.Or(name, awsauth.Name), places: placesOf(data)}}
+}
+
+func isKey(name string) bool {
+	return slices.ContainsFunc(awsauth.Keys[:], func(k string) bool { return strings.EqualFold(k, name) })
+}
+
+func hasKey(data *yaml.Node) bool {
+	return slices.ContainsFunc(pairs(data), func(p place) bool { return isKey(p.key.Value) })
+}
+
+// hasText reports whether one of aws-auth's keys is there as a text.
+func hasText(data *yaml.Node) bool {
+	return slices.ContainsFunc(pairs(data), func(p place) bool {
+		return isKey(p.key.Value) && p.value.Kind == yaml.ScalarNode && p.value.Tag == "!!str"
+	})
+}
+
+func pairs(n *yaml.Node) []place {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	var all []place
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		all = append(all, place{n.Content[i], n.Content[i+1]})
+	}
+	return all
+}
+
+func placesOf(data *yaml.Node) map[string]place {
+	all := map[string]place{}
+	for _, p := range pairs(data) {
+		all[p.key.Value] = p
+	}
+	return all
+}
+
+// isBare reports whether a file may be the text of one key.
+func isBare(roots []*yaml.Node) bool {
+	if len(roots) == 0 {
+		return true
+	}
+	r := roots[0]
+	if r.Kind == yaml.MappingNode {
+		for _, name := range []string{"kind", "apiVersion"} {
+			if k, _ := get(r, name); k != nil {
+				return false
+			}
+		}
+		return hasKey(r) || slices.ContainsFunc(pairs(r), func(p place) bool { return strings.HasSuffix(strings.ToLower(p.key.Value), "arn") })
+	}
+	return r.Kind == yaml.SequenceNode || r.Kind == yaml.ScalarNode && r.Tag == "!!null"
+}
+
+var (
+	roleField = regexp.MustCompile(`(?i)rolearn|:role/|assumed-role`)
+	userField = regexp.MustCompile(`(?i)userarn|:user/`)
+	anyField  = regexp.MustCompile(`(?m)^[^#\n]*[:{]`)
+)
+
+// bare is a text without a manifest around it.
+func bare(name string, file []byte) *Document {
+	base, _, _ := strings.Cut(filepath.Base(name), ".")
+	kind := awsauth.Role
+	switch {
+	case isKey(base):
+		for _, k := range []awsauth.Kind{awsauth.User, awsauth.Account} {
+			if strings.EqualFold(base, k.Key()) {
+				kind = k
+			}
+		}
+	case roleField.Match(file):
+	case userField.Match(file):
+		kind = awsauth.User
+	case !anyField.Match(file):
+		kind = awsauth.Account
+	}
+	return &Document{Data: map[string]string{kind.Key(): string(file)}, file: file}
+}
+
+// Bare reports whether the file is the text of a key, without a manifest.
+func (d *Document) Bare() bool { return d.places == nil }
+
+// Line is where in the file a line and column of a key's text are, all from 1;
+// 0 stands for what is not known. For a line that cannot be told exactly it is
+// where the key's text begins.
+func (d *Document) Line(key string, line, column int) (fileLine, fileColumn int) {
+	if d.Bare() {
+		return line, column
+	}
+	p, ok := d.places[key]
+	switch {
+	case !ok:
+		return 0, 0
+	case line == 0:
+		return p.key.Line, p.key.Column
+	case p.value.Style&yaml.LiteralStyle != 0:
+		shift := 0
+		lines := splitLines(d.file)
+		if n := p.value.Line + line; n <= len(lines) {
+			own := strings.Split(p.value.Value, "\n")
+			if at := strings.TrimRight(lines[n-1], "\r\n"); line <= len(own) && own[line-1] != "" {
+				shift = strings.Count(at[:max(len(at)-len(own[line-1]), 0)], "") - 1
+			}
+		}
+		if column > 0 {
+			column += shift
+		}
+		return p.value.Line + line, column
+	case p.value.Style&yaml.DoubleQuotedStyle != 0:
+		return d.quotedLine(p.value, line)
+	}
+	return p.value.Line, p.value.Column
+}
+
+// quotedLine is where a line begins in a text that is written in quotes, as
+// kubectl does where a line ends in a blank.
+func (d *Document) quotedLine(n *yaml.Node, line int) (fileLine, fileColumn int) {
+	at := offset(d.file, n.Line, n.Column) + 1
+	fileLine, fileColumn = n.Line, n.Column+1
+	for own := 1; own < line && at+1 < len(d.file); at++ {
+		switch d.file[at] {
+		case '\\':
+			at++
+			fileColumn += 2
+			if d.file[at] == 'n' {
+				own++
+			}
+			if d.file[at] == '\n' {
+				fileLine, fileColumn = fileLine+1, 1
+			}
+		case '\n':
+			fileLine, fileColumn = fileLine+1, 1
+		case '"':
+			return n.Line, n.Column
+		default:
+			fileColumn++
+		}
+	}
+	return fileLine, fileColumn
+}
+
+func splitLines(file []byte) []string {
+	return slices.Collect(strings.Lines(string(file)))
+}
+
+// offset is the place of the parser's line and column, which counts characters.
+func offset(file []byte, line, column int) int {
+	at := 0
+	for i, l := range splitLines(file) {
+		if i+1 == line {
+			skipped := 0
+			for j := range l {
+				if skipped == column-1 {
+					return at + j
+				}
+				skipped++
+			}
+			return at + len(l)
+		}
+		at += len(l)
+	}
+	return len(file)
+}
