@@ -254,6 +254,8 @@ func (a *AWS) call(operation, caller string, form url.Values, fault *Fault) (any
 	switch operation {
 	case "ListRoles":
 		return a.listRoles(form, fault)
+	case "ListUsers":
+		return a.listUsers(form, fault)
 	case "GetRole":
 		return a.getRole(form)
 	case "GetGroup":

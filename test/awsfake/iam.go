@@ -152,6 +152,10 @@ type (
 		Roles list[roleXML]
 		next
 	}
+	listUsersResult struct {
+		Users list[userXML]
+		next
+	}
 	getGroupResult struct {
 		Group groupXML
 		Users list[userXML]
@@ -201,6 +205,18 @@ func (a *AWS) listRoles(form url.Values, fault *Fault) (any, *apiError) {
 	res := listRolesResult{next: n}
 	for _, name := range names {
 		res.Roles.Member = append(res.Roles.Member, a.roleXML(a.roles[name]))
+	}
+	return res, nil
+}
+
+func (a *AWS) listUsers(form url.Values, fault *Fault) (any, *apiError) {
+	names, n, err := a.page(slices.Sorted(maps.Keys(a.users)), form, fault)
+	if err != nil {
+		return nil, err
+	}
+	res := listUsersResult{next: n}
+	for _, name := range names {
+		res.Users.Member = append(res.Users.Member, a.userXML(a.users[name]))
 	}
 	return res, nil
 }
