@@ -157,7 +157,7 @@ func (r *reader) elements(v value, text string) []value {
 	var out []value
 	if list.Kind == yaml.SequenceNode {
 		for i, n := range list.Content {
-			out = append(out, value{n, fmt.Sprintf("%s[%d]", v.key, i), shift, line})
+			out = append(out, value{n, fmt.Sprintf("%s[%d]", v.key, i), shift, line, v.file})
 		}
 	}
 	return out

@@ -89,3 +89,63 @@ func (r *reader) clusterConfig(v value) []item {
 	}
 	return out
 }
+
+// FromEksctl makes a config of eksctl's ClusterConfig, or of what "eksctl get
+// iamidentitymapping -o yaml" prints. The error is a *[config.Error].
+func FromEksctl(file string, data []byte) (*Result, error) {
+	d := newDraft("eksctl", file)
+	docs := flatten(d.documents(data))
+	if len(docs) == 0 && len(d.problems) == 0 {
+		d.failAt(1, "the file is empty: give a ClusterConfig with iamIdentityMappings")
+	}
+	read := false
+	for _, doc := range docs {
+		switch {
+		case isClusterConfig(doc):
+			d.items = append(d.items, d.clusterConfig(doc)...)
+			d.clusterNotes(doc)
+		case formatOf(doc) == AWSAuth:
+			d.items = append(d.items, d.awsAuth(doc)...)
+		case len(docs) > 1:
+			d.note(doc, "the document is not read: it is no ClusterConfig")
+			continue
+		default:
+			d.problem(doc, "the file is no ClusterConfig: give eksctl's config file (apiVersion: eksctl.io/v1alpha5), or what \"eksctl get iamidentitymapping -o yaml\" prints")
+		}
+		read = true
+	}
+	if !read && len(docs) > 0 && len(d.problems) == 0 {
+		d.failAt(1, "no document is a ClusterConfig: give eksctl's config file (apiVersion: eksctl.io/v1alpha5)")
+	}
+	for _, it := range d.items {
+		if it.unique {
+			d.note(it.value, "noDuplicateARNs needs no equivalent: rolecall never writes a second entry of an ARN")
+		}
+	}
+	return d.result()
+}
+
+// clusterNotes tells of the parts of a ClusterConfig by which eksctl writes
+// aws-auth too.
+func (d *draft) clusterNotes(doc value) {
+	for _, name := range []string{"nodeGroups", "managedNodeGroups"} {
+		for _, ng := range doc.field(name).items() {
+			arn := ng.field("iam").field("instanceRoleARN")
+			if !arn.is() {
+				d.note(ng, "eksctl and EKS map the role of the node group %s by themselves: its nodes report it to rolecall once they have joined; for a role that is to be mapped before, write nodeRoles.extra", quote(ng.field("name").scalar()))
+				continue
+			}
+			it := item{value: arn, kind: awsauth.Role, arn: d.text(arn, exampleRole), username: nodeUsername, groups: nodeGroups()}
+			if strings.HasPrefix(ng.field("amiFamily").scalar(), "Windows") {
+				it.groups = append(it.groups, windowsGroup)
+			}
+			d.items = append(d.items, it)
+		}
+	}
+	if entries := doc.field("accessConfig").field("accessEntries"); entries.is() {
+		d.note(entries, "access entries are no part of aws-auth: they stay with eksctl. Where an IAM principal has both, EKS takes the access entry")
+	}
+	for _, profile := range doc.field("fargateProfiles").items() {
+		d.note(profile, "the pod execution role of the Fargate profile %s is mapped by EKS itself, and rolecall leaves EKS's entry as it is", quote(profile.field("name").scalar()))
+	}
+}

@@ -47,11 +47,12 @@ type value struct {
 	shift int
 	// line is the line of the text around where it cannot be told; else 0.
 	line int
+	file string // where it is from; empty: the reader's file
 }
 
 func (v value) at() int {
-	if v.line > 0 {
-		return v.line
+	if v.line > 0 || v.node == nil {
+		return max(v.line, 1)
 	}
 	return max(v.node.Line+v.shift, 1)
 }
@@ -72,7 +73,7 @@ func (r *reader) note(v value, format string, args ...any) {
 }
 
 func (r *reader) said(v value, format string, args ...any) config.Problem {
-	return config.Problem{File: r.file, Line: v.at(), Key: v.key, Message: fmt.Sprintf(format, args...)}
+	return config.Problem{File: cmp.Or(v.file, r.file), Line: v.at(), Key: v.key, Message: fmt.Sprintf(format, args...)}
 }
 
 // fail is the error of what was found to be wrong, by line, or nil.
@@ -215,7 +216,7 @@ func (v value) fields() []field {
 				from = n.Content
 			}
 			for _, m := range from {
-				merged = append(merged, value{m, v.key, v.shift, v.line}.fields()...)
+				merged = append(merged, v.child(m, v.key).fields()...)
 			}
 			continue
 		}
@@ -229,7 +230,7 @@ func (v value) fields() []field {
 	return out
 }
 
-func (v value) child(n *yaml.Node, key string) value { return value{n, key, v.shift, v.line} }
+func (v value) child(n *yaml.Node, key string) value { return value{n, key, v.shift, v.line, v.file} }
 
 // join is the path of a key below another.
 func join(key, name string) string {
