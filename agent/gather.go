@@ -13,7 +13,6 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/roster"
-	"github.com/rolecall/rolecall/visible"
 )
 
 // The names of the sources, as the ledger and the metrics know them. Those of
@@ -311,7 +310,7 @@ func (g *gatherer) sourceStates(out gathered, asked time.Time) []SourceStatus {
 	g.states = make([]SourceStatus, len(out.sources))
 	for i := range out.sources {
 		source := &out.sources[i]
-		s := SourceStatus{Name: visible.Cut(visible.Text(source.Name), statusName)}
+		s := SourceStatus{Name: statusName(source.Name)}
 		s.Success = was[s.Name].Success
 		if !source.Failed {
 			s.Entries, s.Success = len(source.Entries), now.UTC().Truncate(time.Second)

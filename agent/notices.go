@@ -11,8 +11,8 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 )
 
-// warnAt is the size of aws-auth in bytes from which on it is near its limit.
-const warnAt = awsauth.Limit / 100 * 70
+// WarnAt is the size of aws-auth in bytes from which on it is near its limit.
+const WarnAt = awsauth.Limit / 100 * 70
 
 // notice is something that stands until somebody acts: it is logged and
 // recorded as an Event once, when it begins, and logged once when it ends.
@@ -81,7 +81,7 @@ func notices(out *Outcome) map[string]notice {
 			args:    append(size, "refused", len(out.Plan.Refused)),
 			note:    fmt.Sprintf("aws-auth has %d of %d bytes: %d new entries are left out", out.Plan.Size, awsauth.Limit, len(out.Plan.Refused)),
 		}
-	case out.Plan.Size > warnAt:
+	case out.Plan.Size > WarnAt:
 		found["filling"] = notice{
 			reason:  "NearLimit",
 			message: "aws-auth is over 70 % of its limit",

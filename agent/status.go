@@ -21,7 +21,7 @@ const StatusAnnotation = "rolecall.dev/status"
 const (
 	statusMax  = 4 << 10 // bytes of JSON
 	statusText = 200     // bytes of an error, which quoting can double
-	statusName = 80      // bytes of a name
+	statusCut  = 100     // bytes of a name or an ARN
 	statusLess = 3       // refused reports that are told one by one
 )
 
@@ -36,14 +36,16 @@ type Status struct {
 
 	ConfigError *Trouble `json:"configError,omitempty"` // of an edit that is refused; the last good config is in force
 
-	Pass      time.Time `json:"pass"`             // when the last one ended
-	Result    string    `json:"result,omitempty"` // as in rolecall_reconciles_total: unchanged, changed, conflict, malformed, error
-	Error     string    `json:"error,omitempty"`  // of the last pass
-	AddOnly   bool      `json:"addOnly,omitempty"`
-	Reported  int       `json:"reported"`            // node roles that live agents report
-	Conflicts int       `json:"conflicts,omitempty"` // with foreign entries
-	NoRoom    int       `json:"noRoom,omitempty"`    // new entries left out because aws-auth is full
-	History   string    `json:"history,omitempty"`   // why no revision can be kept
+	Pass     time.Time `json:"pass"`             // when the last one ended
+	Result   string    `json:"result,omitempty"` // as in rolecall_reconciles_total: unchanged, changed, conflict, malformed, error
+	Error    string    `json:"error,omitempty"`  // of the last pass
+	AddOnly  bool      `json:"addOnly,omitempty"`
+	Reported int       `json:"reported"`          // node roles that live agents report
+	NoRoom   int       `json:"noRoom,omitempty"`  // new entries left out because aws-auth is full
+	History  string    `json:"history,omitempty"` // why no revision can be kept
+
+	Conflicts     int        `json:"conflicts,omitempty"` // foreign entries that stand in the way
+	ConflictsSome []Conflict `json:"conflictsSome,omitempty"`
 
 	Refused     int       `json:"refused,omitempty"` // reports of the roster that are not believed
 	RefusedSome []Refusal `json:"refusedSome,omitempty"`
@@ -56,6 +58,14 @@ type Status struct {
 type Trouble struct {
 	Error string    `json:"error"`
 	Since time.Time `json:"since"`
+}
+
+// Conflict is a foreign entry that grants less than the config asks for, or
+// another username.
+type Conflict struct {
+	ARN  string `json:"arn"`
+	Has  string `json:"has"`  // username
+	Want string `json:"want"` // username
 }
 
 // Refusal is a report that is not believed.
@@ -82,11 +92,15 @@ func DecodeStatus(value string) (*Status, error) {
 }
 
 // encode is the annotation's value: at most statusMax bytes, in which as many
-// sources stand as have room.
+// details and sources stand as have room.
 func (s *Status) encode() string {
 	out := *s
 	out.Sources, out.More = nil, len(s.Sources)
 	body, err := marshal(&out)
+	for ; len(body) > statusMax/2 && len(out.ConflictsSome)+len(out.RefusedSome) > 0; body, err = marshal(&out) {
+		out.ConflictsSome = out.ConflictsSome[:len(out.ConflictsSome)/2]
+		out.RefusedSome = out.RefusedSome[:len(out.RefusedSome)/2]
+	}
 	if err != nil { // it is made of texts, numbers and times
 		return ""
 	}
@@ -124,6 +138,8 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
+func statusName(name string) string { return visible.Cut(visible.Text(name), statusCut) }
+
 func statusError(err error) string { return visible.Cut(visible.Text(err.Error()), statusText) }
 
 // Published is what this leader says of its term, for [StatusAnnotation]; empty
@@ -159,14 +175,18 @@ func (l *Leader) publish(spec *Spec, out *Outcome, err error) {
 		return
 	}
 	s.AddOnly, s.Reported = out.AddOnly, out.Reported
-	s.Conflicts, s.NoRoom = len(out.Plan.Conflicts), len(out.Plan.Refused)
+	s.NoRoom = len(out.Plan.Refused)
+	s.Conflicts, s.ConflictsSome = len(out.Plan.Conflicts), nil
+	for _, c := range out.Plan.Conflicts[:min(s.Conflicts, statusLess)] {
+		s.ConflictsSome = append(s.ConflictsSome, Conflict{statusName(c.Foreign.ARN), statusName(c.Foreign.Username), statusName(c.Ours.Username)})
+	}
 	s.History = ""
 	if out.history != nil {
 		s.History = statusError(out.history)
 	}
 	s.Refused, s.RefusedSome = len(out.Refused), nil
 	for _, lease := range slices.Sorted(maps.Keys(out.Refused))[:min(len(out.Refused), statusLess)] {
-		s.RefusedSome = append(s.RefusedSome, Refusal{visible.Cut(visible.Text(lease), statusName), statusError(out.Refused[lease])})
+		s.RefusedSome = append(s.RefusedSome, Refusal{statusName(lease), statusError(out.Refused[lease])})
 	}
 	s.Sources = out.states
 	l.status.Store(&s)

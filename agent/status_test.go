@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,8 @@ func testStatusIsBounded(t *testing.T, evil error) {
 		out.Refused[fmt.Sprintf("node-role-\n%d", i)] = evil
 	}
 	out.history = evil
+	foreign := awsauth.Entry{ARN: evil.Error(), Username: evil.Error()}
+	out.Plan.Conflicts = slices.Repeat([]awsauth.Conflict{{Foreign: foreign, Ours: foreign}}, 1000)
 	l := &Leader{now: func() time.Time { return start }, opts: Options{Identity: strings.Repeat("n", 253) + "_0123456789abc", Version: "v1.2.3", ConfigError: func() (time.Time, error) { return start, evil }}}
 	l.publish(&Spec{Hash: strings.Repeat("a", 64)}, out, nil)
 	l.publish(&Spec{Hash: strings.Repeat("a", 64)}, nil, evil)
@@ -52,8 +55,8 @@ func testStatusIsBounded(t *testing.T, evil error) {
 			failed++
 		}
 	}
-	if failed == 0 || failed != min(3, len(s.Sources)) || len(s.Sources)+s.More != len(out.states) || s.Refused != len(out.Refused) || len(s.RefusedSome) != statusLess {
-		t.Errorf("%d failed sources of %d with %d more, %d of %d refusals; want the failed ones before all others, all counted, and %d refusals", failed, len(s.Sources), s.More, len(s.RefusedSome), s.Refused, statusLess)
+	if failed == 0 || failed != min(3, len(s.Sources)) || len(s.Sources)+s.More != len(out.states) || s.Refused != len(out.Refused) || s.Conflicts != len(out.Plan.Conflicts) {
+		t.Errorf("%d failed sources of %d with %d more, %d refusals, %d conflicts; want the failed ones before all others, and all counted", failed, len(s.Sources), s.More, s.Refused, s.Conflicts)
 	}
 }
 
@@ -126,9 +129,9 @@ func TestStatusOfAFailedPass(t *testing.T) {
 		}
 		return s
 	}
-	good := &Outcome{Plan: &awsauth.Plan{Conflicts: make([]awsauth.Conflict, 2)}, Reported: 3, Wrote: true}
+	good := &Outcome{Plan: &awsauth.Plan{Conflicts: []awsauth.Conflict{{Foreign: awsauth.Entry{ARN: "a", Username: "b"}, Ours: awsauth.Entry{Username: "c"}}}}, Reported: 3, Wrote: true}
 	l.publish(&Spec{Hash: "a"}, good, nil)
-	want := &Status{Leader: "n_1", Config: "a", Pass: start, Result: "changed", Reported: 3, Conflicts: 2}
+	want := &Status{Leader: "n_1", Config: "a", Pass: start, Result: "changed", Reported: 3, Conflicts: 1, ConflictsSome: []Conflict{{"a", "b", "c"}}}
 	want.Began = read().Began
 	if diff := cmp.Diff(want, read()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -142,6 +145,7 @@ func TestStatusOfAFailedPass(t *testing.T) {
 	now = now.Add(time.Minute)
 	l.publish(&Spec{Hash: "b"}, &Outcome{Plan: &awsauth.Plan{}, Reported: 3}, nil)
 	want.Pass, want.Result, want.Error, want.Conflicts = now, "unchanged", "", 0
+	want.ConflictsSome = nil
 	if diff := cmp.Diff(want, read()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -29,6 +29,12 @@ import (
 	"github.com/rolecall/rolecall/roster"
 )
 
+// The names that the manifests have.
+const (
+	defaultLeaseName = "rolecall"
+	defaultDaemonSet = "rolecall"
+)
+
 // agentFlags are the flags of the agent; each is also ROLECALL_<FLAG>.
 type agentFlags struct {
 	config      string
@@ -61,12 +67,12 @@ func (f *agentFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&f.namespace, "namespace", "", "namespace of the leases and the ledger (default: POD_NAMESPACE, else the pod's, else "+defaultNamespace+")")
 	flags.StringVar(&f.nodeName, "node-name", "", "this node's name (default: NODE_NAME, else the host's name)")
 	flags.StringVar(&f.httpAddress, "http-address", ":9465", "address of /metrics, /healthz and /readyz; empty for none")
-	flags.StringVar(&f.leaseName, "lease-name", "rolecall", "name of the leader's Lease")
+	flags.StringVar(&f.leaseName, "lease-name", defaultLeaseName, "name of the leader's Lease")
 	flags.DurationVar(&f.leaseDuration, "lease-duration", election.DefaultLeaseDuration, "how long standbys wait for a leader that is silent")
 	flags.DurationVar(&f.renewDeadline, "renew-deadline", election.DefaultRenewDeadline, "how long a leader tries to renew before it stops")
 	flags.DurationVar(&f.retryPeriod, "retry-period", election.DefaultRetryPeriod, "pause between two tries to renew or take the Lease")
 	flags.DurationVar(&f.settleTime, "settle-time", 2*time.Minute, "how long a new leader only adds if its config differs from the one applied last; kubelets update mounts up to 2 minutes apart")
-	flags.StringVar(&f.daemonSet, "daemonset", "rolecall", "DaemonSet whose size tells how many agents there are; empty for none")
+	flags.StringVar(&f.daemonSet, "daemonset", defaultDaemonSet, "DaemonSet whose size tells how many agents there are; empty for none")
 	flags.IntVar(&f.agents, "agents", 0, "how many agents there are, where there is no DaemonSet")
 	flags.BoolVar(&f.reportOnly, "report-only", false, "report this node's role and never lead")
 	flags.BoolVar(&f.once, "once", false, "report, make one pass over aws-auth without an election, and exit")

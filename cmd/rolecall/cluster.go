@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -69,12 +70,15 @@ func (o *objects) awsAuth(fieldManager string, d dryRun) *awsauth.Store {
 	return awsauth.NewStore(maps, o.awsAuthName, fieldManager)
 }
 
+// errNoLedger says that no agent has led in that namespace.
+var errNoLedger = errors.New("there is no ledger")
+
 // ledger reads what the leader has written down. It needs no more right than
 // "get" of that ConfigMap.
 func (o *objects) ledger(ctx context.Context) (*awsauth.Ledger, error) {
 	cm, err := o.client.CoreV1().ConfigMaps(o.namespace).Get(ctx, agent.LedgerName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("there is no ledger (ConfigMap %s) in namespace %s: give the agents' namespace with -n; where it is the right one, no agent has led yet", agent.LedgerName, o.namespace)
+		return nil, fmt.Errorf("%w (ConfigMap %s) in namespace %s: give the agents' namespace with -n; where it is the right one, no agent has led yet", errNoLedger, agent.LedgerName, o.namespace)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read ConfigMap %s in namespace %s: %w", agent.LedgerName, o.namespace, err)

@@ -22,7 +22,17 @@ would change, "rolecall validate" checks a config file.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newAgent(), newPlan(), newApprove(), newHistory(), newRollback(), newImport(), newValidate(), newVersion())
+	root.AddCommand(
+		newAgent(),
+		newPlan(),
+		newStatus(),
+		newApprove(),
+		newHistory(),
+		newRollback(),
+		newImport(),
+		newValidate(),
+		newVersion(),
+	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 	})

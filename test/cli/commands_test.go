@@ -185,14 +185,19 @@ func decorate(cm *corev1.ConfigMap) {
 
 // grant gives a user these rights in a namespace.
 func grant(c *trial.Cluster, namespace, user string, rules ...rbacv1.PolicyRule) error {
+	return grantAs(c, namespace, user, user, rules...)
+}
+
+// grantAs is grant under a name, for who has several.
+func grantAs(c *trial.Cluster, namespace, name, user string, rules ...rbacv1.PolicyRule) error {
 	rbac := c.Client.RbacV1()
-	meta := metav1.ObjectMeta{Name: user}
+	meta := metav1.ObjectMeta{Name: name}
 	if _, err := rbac.Roles(namespace).Create(c.T.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
 		return err
 	}
 	_, err := rbac.RoleBindings(namespace).Create(c.T.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: meta,
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}, metav1.CreateOptions{})
 	return err
