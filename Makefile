@@ -55,6 +55,19 @@ help: ## List the targets
 build: ## Build bin/rolecall
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(ldflags)' -o bin/rolecall ./cmd/rolecall
 
+# What "make dist" builds for kubectl's plugin manager: .krew.yaml lists the same.
+DIST = linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64
+
+.PHONY: dist
+dist: $(DIST:%=dist/kubectl-rolecall_%.tar.gz) ## Build the archives of the kubectl plugin, for all platforms
+
+dist/kubectl-rolecall_%.tar.gz:
+	@mkdir -p dist/$*
+	CGO_ENABLED=0 GOOS=$(word 1,$(subst _, ,$*)) GOARCH=$(word 2,$(subst _, ,$*)) \
+		$(GO) build -trimpath -ldflags '$(ldflags)' -o dist/$*/kubectl-rolecall$(if $(findstring windows,$*),.exe) ./cmd/rolecall
+	cp LICENSE dist/$*/
+	tar -czf $@ -C dist/$* .
+
 .PHONY: demo
 demo: control-plane ## See it work: a cluster, three nodes, an outage (KEEP=1 leaves it running)
 	@echo "building the demo"
@@ -129,7 +142,7 @@ ci: ## Do what CI does
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin .cache
+	rm -rf bin dist .cache
 
 $(golangci_lint):
 	@echo "building golangci-lint $(GOLANGCI_LINT_VERSION)"

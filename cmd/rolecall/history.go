@@ -167,13 +167,13 @@ func completeRevision(objects *objectFlags, n int) cobra.CompletionFunc {
 		}
 		o, err := objects.objects()
 		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), requestTimeout)
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
 		list, err := o.revisions().List(ctx)
 		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		var found []cobra.Completion
 		for i := range list {

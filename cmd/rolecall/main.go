@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // Exit codes. Those of plan are kubectl diff's.
@@ -42,7 +42,8 @@ func (e *exitCode) Error() string {
 
 func (e *exitCode) Unwrap() error { return e.err }
 
-// run is the program: it reads no globals and never exits.
+// run is the program: it reads no globals and never exits. The first of args is
+// the name under which it was started.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	// The first signal cancels; from then on a second one kills.
@@ -50,7 +51,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer stop()
 
 	root := newRoot()
-	root.SetArgs(args)
+	if isPlugin(args[0]) {
+		asPlugin(root)
+	}
+	root.SetArgs(args[1:])
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -63,6 +67,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		code = e.code
 	}
 	if text := err.Error(); text != "" {
+		if isPlugin(args[0]) {
+			text = pluginSpelling(root)(text)
+		}
 		complain(stderr, "rolecall", text)
 	}
 	return code

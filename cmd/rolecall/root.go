@@ -33,6 +33,11 @@ would change, "rolecall validate" checks a config file.`,
 		newValidate(),
 		newVersion(),
 	)
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.AddCommand(newCompletionKubectl())
+	}
+	completeFlags(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 	})

@@ -26,7 +26,7 @@ func newVersion() *cobra.Command {
 				// Not version.Print: it uses text/template, which calls methods by
 				// name, so the linker keeps all of every client: 30 MB.
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s, version %s (revision: %s)\n  build date: %s\n  go version: %s\n  platform:   %s/%s\n",
-					program, version.Version, version.GetRevision(), version.BuildDate, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+					cmd.Root().DisplayName(), version.Version, version.GetRevision(), version.BuildDate, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 				return err
 			case "json":
 				enc := json.NewEncoder(cmd.OutOrStdout())
