@@ -34,6 +34,10 @@ type Finding struct {
 	Line     int      `json:"line,omitempty"`   // of the key's text, from 1; 0 where it cannot be told
 	Column   int      `json:"column,omitempty"` // in characters, from 1; 0 where it cannot be told
 	ARN      string   `json:"arn,omitempty"`    // of the entry, as it stands; of an account its id
+	// OtherKey and OtherLine are the place of another entry that has to do with
+	// it: the one that answers in its stead.
+	OtherKey  string `json:"otherKey,omitempty"`
+	OtherLine int    `json:"otherLine,omitempty"`
 	// Message says what is wrong, Consequence what comes of it, Write what to
 	// write instead: each without a full stop at its end.
 	Message     string `json:"message"`
@@ -147,7 +151,7 @@ var rules = []Rule{
 	{RuleAccountID, Fatal, "an account id is none of 12 digits", "it matches nobody", "the 12 digits, in quotes", false},
 	{RuleInstanceOnly, Fatal, "{{EC2PrivateDNSName}} stands in an entry of an IAM user", "it is for EC2 instances alone: the authenticator turns the user away", "a username without it", false},
 	{RuleShadowed, Error, "another entry of the same ARN comes later", "the last one wins: the groups of this one are granted to nobody", "one entry with all groups", true},
-	{RuleCaseVariants, Error, "two ARNs differ in the case of letters alone", "which of the two answers is chance, and may change at any time", "one entry", true},
+	{RuleCaseVariants, Error, "the ARN of another entry differs in the case of letters alone", "which of the two answers is chance, and may change at any time", "one entry", true},
 	{RuleEmptyUsername, Error, "an entry has no username, or one that is no text", "whoever it lets in has the empty username: no binding and no audit log tells who it was", "a username, in quotes where it is a number", true},
 	{RuleGroupsNoList, Error, "groups is no list", "the entry has no groups: whoever it lets in may do nothing", "a list", true},
 	{RuleGroupNoText, Error, "a group is no text", "it is the empty group, which no binding names", "the group in quotes", true},

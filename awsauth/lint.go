@@ -670,12 +670,12 @@ func (l *linter) doubles(kind Kind) {
 			}
 			switch {
 			case winner != i:
-				line, _ := l.at[kind].of(winner, "arn")
-				f := l.entry(kind, i, "arn", RuleShadowed, "another entry of the same ARN comes later"+inLine(line))
+				f := l.entry(kind, i, "arn", RuleShadowed, "")
+				l.besides(f, kind, winner)
 				l.covered(f, kind, i, &list[winner])
 			case len(answering) > 1 && i != last:
-				line, _ := l.at[kind].of(last, "arn")
-				f := l.entry(kind, i, "arn", RuleCaseVariants, "another entry"+inLine(line)+" differs from it in the case of the ARN's letters alone")
+				f := l.entry(kind, i, "arn", RuleCaseVariants, "")
+				l.besides(f, kind, last)
 				if sameGrant(m.Entry, list[last].Entry) {
 					f.Severity, f.Consequence = Warning, "either of the two answers, and today they say the same"
 					f.fix = l.cut(kind, i)
@@ -687,11 +687,10 @@ func (l *linter) doubles(kind Kind) {
 	}
 }
 
-func inLine(line int) string {
-	if line == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" in line %d", line)
+// besides puts the place of another entry into a finding.
+func (l *linter) besides(f *Finding, kind Kind, i int) {
+	f.OtherKey = kind.Key()
+	f.OtherLine, _ = l.at[kind].of(i, "arn")
 }
 
 // oneEntry says what to write in place of two.
@@ -727,16 +726,18 @@ func (l *linter) covered(f *Finding, kind Kind, i int, winner *mapping) {
 
 // acrossLists looks for entries of mapUsers whose ARN mapRoles has as well.
 func (l *linter) acrossLists() {
-	roles := map[string]*mapping{}
+	roles := map[string]int{}
 	for i := range l.roles {
 		if l.roles[i].inForce() {
-			roles[key(l.roles[i].ARN)] = &l.roles[i]
+			roles[key(l.roles[i].ARN)] = i
 		}
 	}
 	for i := range l.users {
-		if m := &l.users[i]; m.inForce() && roles[key(m.ARN)] != nil {
+		m := &l.users[i]
+		if j, too := roles[key(m.ARN)]; m.inForce() && too {
 			f := l.entry(User, i, "arn", RuleShadowed, "mapRoles has the same ARN")
-			l.covered(f, User, i, roles[key(m.ARN)])
+			l.besides(f, Role, j)
+			l.covered(f, User, i, &l.roles[j])
 			f.Consequence = "mapRoles is tried first: " + f.Consequence
 		}
 	}

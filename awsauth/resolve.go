@@ -201,6 +201,40 @@ func (d *Document) resolve(c caller) *Resolution {
 	return r
 }
 
+// An Identity is a role or user that an entry of the document maps.
+type Identity struct {
+	Kind               Kind   // what the ARN is of, in whichever list it stands
+	ARN                string // as it stands
+	Account, Partition string
+	Name               string // without a path, in lower case
+}
+
+// Identities lists the roles and users that the entries in force map, each
+// once, in the order of the document. An ARN that can be nobody's is left out.
+func Identities(data map[string]string) []Identity {
+	// A key that cannot be read maps nobody.
+	read, _ := readAll(data)
+	var out []Identity
+	seen := map[string]bool{}
+	for _, list := range [][]mapping{read.roles, read.users} {
+		for i := range list {
+			m := &list[i]
+			k := key(m.ARN)
+			f := strings.SplitN(k, ":", 6)
+			if !m.inForce() || seen[k] || len(f) != 6 || f[2] != "iam" || CheckAccountID(f[4]) != nil {
+				continue
+			}
+			seen[k] = true
+			kind, rest, _ := strings.Cut(f[5], "/")
+			name := rest[strings.LastIndexByte(rest, '/')+1:]
+			if (kind == string(Role) || kind == string(User)) && name != "" {
+				out = append(out, Identity{Kind: Kind(kind), ARN: m.ARN, Account: f[4], Partition: f[1], Name: name})
+			}
+		}
+	}
+	return out
+}
+
 // answering are the indices of the entries of which the authenticator takes
 // one for an ARN, in the order of the document: one, but where ARNs differ in
 // such a way that they do not replace each other and yet match

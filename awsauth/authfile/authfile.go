@@ -239,6 +239,9 @@ func bare(name string, file []byte) *Document {
 // Bare reports whether the file is the text of a key, without a manifest.
 func (d *Document) Bare() bool { return d.places == nil }
 
+// File returns the whole file, which must not be changed.
+func (d *Document) File() []byte { return d.file }
+
 // Line is where in the file a line and column of a key's text are, all from 1;
 // 0 stands for what is not known. For a line that cannot be told exactly it is
 // where the key's text begins.

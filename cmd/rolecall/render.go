@@ -143,22 +143,27 @@ func renderDiff(b *bytes.Buffer, before, after map[string]string, name, from, to
 		if before[k] == after[k] {
 			continue
 		}
-		diff := udiff.Unified(name+" "+k+" ("+from+")", name+" "+k+" ("+to+")", before[k], after[k])
-		for line := range strings.Lines(visible.Lines(diff)) {
-			tint := ""
-			switch {
-			case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"), strings.HasPrefix(line, "@@"):
-				tint = c.dim
-			case line[0] == '+':
-				tint = c.green
-			case line[0] == '-':
-				tint = c.red
-			}
-			if tint == "" {
-				b.WriteString(line)
-				continue
-			}
-			b.WriteString(tint + strings.TrimSuffix(line, "\n") + c.reset + "\n")
+		renderTexts(b, name+" "+k+" ("+from+")", name+" "+k+" ("+to+")", before[k], after[k], c)
+	}
+}
+
+// renderTexts prints the difference of two texts as a unified diff.
+func renderTexts(b *bytes.Buffer, from, to, before, after string, c palette) {
+	diff := udiff.Unified(from, to, before, after)
+	for line := range strings.Lines(visible.Lines(diff)) {
+		tint := ""
+		switch {
+		case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"), strings.HasPrefix(line, "@@"):
+			tint = c.dim
+		case line[0] == '+':
+			tint = c.green
+		case line[0] == '-':
+			tint = c.red
 		}
+		if tint == "" {
+			b.WriteString(line)
+			continue
+		}
+		b.WriteString(tint + strings.TrimSuffix(line, "\n") + c.reset + "\n")
 	}
 }

@@ -30,6 +30,8 @@ would change, "rolecall validate" checks a config file.`,
 		newHistory(),
 		newRollback(),
 		newImport(),
+		newLint(),
+		newResolve(),
 		newValidate(),
 		newVersion(),
 	)
