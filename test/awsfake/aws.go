@@ -32,7 +32,7 @@ type AWSOptions struct {
 	SessionLife time.Duration // of credentials that AssumeRole gives; default 1 h
 }
 
-// AWS stands in for the IAM and STS APIs of one account: ListRoles, GetRole,
+// AWS stands in for the IAM and STS APIs of one account: ListRoles, ListUsers, GetRole,
 // GetGroup, GetUser, GetCallerIdentity, AssumeRole and
 // AssumeRoleWithWebIdentity, in the query protocol.
 //
