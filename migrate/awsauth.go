@@ -83,8 +83,11 @@ func (r *reader) mappings(kind awsauth.Kind, v value, text string) []item {
 	doc, err := awsauth.Parse(map[string]string{kind.Key(): text})
 	if p := (*awsauth.ParseError)(nil); errors.As(err, &p) {
 		at := v
+		line := syntaxLine(text)
 		if inner, ok := v.inner(); ok {
-			at.line = inner + max(p.Line, syntaxLine(text))
+			at.line = inner + max(p.Line, line)
+		} else if v.node.Kind != yaml.ScalarNode {
+			at.line = max(oddKey(v.node), v.at())
 		}
 		r.problem(at, `%s, so to the authenticator the whole list is empty: write "- %s", one entry below the other, and quotes round a value that begins with {{`, p.Reason, example(kind))
 		return nil
@@ -163,11 +166,32 @@ func (r *reader) elements(v value, text string) []value {
 	return out
 }
 
-// syntaxLine is the line of a text at which YAML stumbles; 0 if it does not.
+// syntaxLine is the line of a text at which the authenticator's reader of YAML
+// stumbles, as far as another reader can tell: a fault of the syntax, or a key
+// that is no text, as {{x}} without quotes has one. It is 0 if there is none.
 func syntaxLine(text string) int {
 	r := new(reader)
-	if r.documents([]byte(text)); len(r.problems) > 0 {
+	docs := r.documents([]byte(text))
+	if len(r.problems) > 0 {
 		return r.problems[0].Line
+	}
+	for _, doc := range docs {
+		if line := oddKey(doc.node); line > 0 {
+			return line
+		}
+	}
+	return 0
+}
+
+// oddKey is the line of the first key that is no scalar, or 0.
+func oddKey(n *yaml.Node) int {
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && c.Kind != yaml.ScalarNode {
+			return c.Line
+		}
+		if line := oddKey(c); line > 0 {
+			return line
+		}
 	}
 	return 0
 }

@@ -363,8 +363,9 @@ func found(v value) string {
 func quote(s string) string { return strconv.Quote(cut(s)) }
 
 func cut(s string) string {
-	if r := []rune(s); len(r) > 60 {
-		return string(r[:60]) + "..."
+	const max = 120 // an ARN as they are goes in
+	if r := []rune(s); len(r) > max {
+		return string(r[:max]) + "..."
 	}
 	return s
 }

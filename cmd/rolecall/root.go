@@ -32,6 +32,7 @@ would change, "rolecall validate" checks a config file.`,
 		newImport(),
 		newLint(),
 		newResolve(),
+		newExport(),
 		newValidate(),
 		newVersion(),
 	)
