@@ -33,6 +33,7 @@ would change, "rolecall validate" checks a config file.`,
 		newLint(),
 		newResolve(),
 		newExport(),
+		newRecipe(),
 		newValidate(),
 		newVersion(),
 	)
