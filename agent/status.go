@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rolecall/rolecall/awsauth"
@@ -20,7 +21,7 @@ const StatusAnnotation = "rolecall.dev/status"
 
 const (
 	statusMax  = 4 << 10 // bytes of JSON
-	statusText = 200     // bytes of an error, which quoting can double
+	statusText = 400     // bytes of an error, which quoting can double
 	statusCut  = 100     // bytes of a name or an ARN
 	statusLess = 3       // refused reports that are told one by one
 )
@@ -52,6 +53,8 @@ type Status struct {
 
 	Sources []SourceStatus `json:"sources,omitempty"` // those that failed first
 	More    int            `json:"more,omitempty"`    // sources for which there was no room here
+
+	MoreFailed int `json:"moreFailed,omitempty"` // of them, those that fail
 }
 
 // Trouble is an error and since when it stands.
@@ -104,7 +107,7 @@ func (s *Status) encode() string {
 	if err != nil { // it is made of texts, numbers and times
 		return ""
 	}
-	size := len(body) + len(`,"sources":[],"more":10000000`)
+	size := len(body) + len(`,"sources":[],"more":10000000,"moreFailed":10000000`)
 	byUrgency := slices.SortedStableFunc(slices.Values(s.Sources), func(a, b SourceStatus) int {
 		return cmp.Compare(urgency(a), urgency(b))
 	})
@@ -115,6 +118,11 @@ func (s *Status) encode() string {
 		}
 		out.Sources = append(out.Sources, byUrgency[i])
 		out.More--
+	}
+	for i := range byUrgency[len(out.Sources):] {
+		if byUrgency[len(out.Sources)+i].Trouble != nil {
+			out.MoreFailed++
+		}
 	}
 	if body, err = marshal(&out); err != nil {
 		return ""
@@ -140,7 +148,17 @@ func marshal(v any) ([]byte, error) {
 
 func statusName(name string) string { return visible.Cut(visible.Text(name), statusCut) }
 
-func statusError(err error) string { return visible.Cut(visible.Text(err.Error()), statusText) }
+// statusError is an error with its middle cut out: it begins with what failed
+// and ends with what to do.
+func statusError(err error) string {
+	text := visible.Text(err.Error())
+	if len(text) <= statusText {
+		return text
+	}
+	const head = statusText / 3
+	end := len(text) - (statusText - head - len(" … "))
+	return strings.ToValidUTF8(text[:head], "") + " … " + strings.ToValidUTF8(text[end:], "")
+}
 
 // Published is what this leader says of its term, for [StatusAnnotation]; empty
 // outside a term and before its first pass. It returns at once and is safe for

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -55,8 +56,17 @@ func testStatusIsBounded(t *testing.T, evil error) {
 			failed++
 		}
 	}
-	if failed == 0 || failed != min(3, len(s.Sources)) || len(s.Sources)+s.More != len(out.states) || s.Refused != len(out.Refused) || s.Conflicts != len(out.Plan.Conflicts) {
+	if failed == 0 || failed != min(3, len(s.Sources)) || failed+s.MoreFailed != 3 || len(s.Sources)+s.More != len(out.states) || s.Refused != len(out.Refused) || s.Conflicts != len(out.Plan.Conflicts) {
 		t.Errorf("%d failed sources of %d with %d more, %d refusals, %d conflicts; want the failed ones before all others, and all counted", failed, len(s.Sources), s.More, s.Refused, s.Conflicts)
+	}
+}
+
+// What is cut out of an error is its middle.
+func TestStatusErrorKeepsBothEnds(t *testing.T) {
+	err := errors.New("what failed: " + strings.Repeat("ö", 1000) + ": what to do")
+	got := statusError(err)
+	if len(got) > statusText || !strings.HasPrefix(got, "what failed: ") || !strings.HasSuffix(got, ": what to do") || !utf8.ValidString(got) {
+		t.Errorf("%d bytes of %d: %q", len(got), statusText, got)
 	}
 }
 

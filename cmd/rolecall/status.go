@@ -194,6 +194,9 @@ const rolesShown = 20
 func (v *survey) render(w io.Writer, wide bool, c palette) error {
 	v.renderHealth(w, c)
 	rows := v.summary(wide)
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+	}
 	width := 0
 	for _, row := range rows {
 		width = max(width, len(row[0]))
@@ -234,7 +237,6 @@ func (v *survey) renderHealth(w io.Writer, c palette) {
 	for _, text := range v.Notes {
 		fmt.Fprintf(w, "%s- %s%s\n", c.dim, visible.Text(text), c.reset)
 	}
-	fmt.Fprintln(w)
 }
 
 // summary are the lines between what needs a person and the tables.

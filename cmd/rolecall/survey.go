@@ -327,6 +327,9 @@ func (v *survey) understandPublished(value, leader string) {
 			v.problem("source %s has failed for %s, its entries stay as they are: %s", source.Name, age(source.Trouble.Since), source.Trouble.Error)
 		}
 	}
+	if status.MoreFailed > 0 {
+		v.problem("%d more sources fail: see the metric rolecall_sources_failed and the Events on aws-auth", status.MoreFailed)
+	}
 	for _, c := range status.ConflictsSome {
 		v.problem("a foreign entry stands in the way and is kept: %s is mapped to %q, the config asks for %q: see rolecall plan, and remove it or change it", c.ARN, c.Has, c.Want)
 	}
