@@ -126,6 +126,10 @@ generate: control-plane ## Render manifests/install.yaml
 	} > manifests/install.yaml.tmp || { rm -f manifests/install.yaml.tmp; exit 1; }
 	@mv manifests/install.yaml.tmp manifests/install.yaml
 
+.PHONY: docs
+docs: control-plane ## Write docs/commands and their index anew, with what the commands print
+	@export $(stage); $(GO) test -count=1 -run='^TestDocs$$' ./cmd/rolecall -update
+
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kubectl (the first time: minutes)
 	@test/controlplane/build

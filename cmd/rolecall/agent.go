@@ -94,7 +94,10 @@ cannot be read or a node without IMDS is logged and tried again.
 
 Every flag can be given as ROLECALL_<FLAG> in the environment, such as
 ROLECALL_LEASE_NAME; a flag on the command line wins. AWS endpoints and
-credentials come from the AWS SDK's own environment.`,
+credentials come from the AWS SDK's own environment.
+
+The exit status is 0 after SIGTERM or an interrupt, and with --once if the pass
+was made and every source answered, else 1.`,
 		Example: `  rolecall agent --config=/etc/rolecall
   rolecall agent --once --config=config.yaml --kubeconfig=$HOME/.kube/config --namespace=rolecall-system`,
 		Args: cobra.NoArgs,

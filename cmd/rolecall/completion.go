@@ -16,6 +16,14 @@ import (
 	"github.com/rolecall/rolecall/visible"
 )
 
+// completionHelp stands in place of cobra's.
+const completionHelp = `Generate the script by which a shell completes rolecall: commands, flags and
+their values, holds, revisions, entries, contexts and namespaces. The help of
+each shell below says where its script belongs. What is asked of the cluster
+takes three seconds at most, and where it fails nothing is offered.
+
+The exit status is 0, or 1 for a shell that is none of these.`
+
 // completionTimeout bounds what completion asks a cluster: a person waits for
 // the next letter.
 const completionTimeout = 3 * time.Second

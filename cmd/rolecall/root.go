@@ -39,6 +39,7 @@ would change, "rolecall validate" checks a config file.`,
 	)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Long = completionHelp
 		completion.AddCommand(newCompletionKubectl())
 	}
 	completeFlags(root)

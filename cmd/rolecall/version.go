@@ -17,6 +17,9 @@ func newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
+		Long: `Print the version, and with which Go and for which platform it was built.
+
+The exit status is 0.`,
 		Example: `  rolecall version
   rolecall version -o json`,
 		Args: cobra.NoArgs,

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/test/awsfake"
+)
+
+// An example is a line that is run in a story, and shown with what it prints.
+// The texts before it say what it is for.
+type example struct {
+	before func(*story) // what happens before and is not shown
+	text   string
+	run    string
+	code   int // exit status
+}
+
+// The cluster of the examples: what others wrote, and what the config asks for.
+const (
+	sampleConfig = `apiVersion: rolecall.dev/v1
+kind: Config
+roles:
+  - permissionSet: AdministratorAccess
+    username: admin:{{SessionName}}
+    groups: [system:masters]
+iamGroups:
+  - name: Developers
+    groups: [developers]
+`
+	sampleMapRoles = `- rolearn: arn:aws:iam::111122223333:role/break-glass # ask the platform team
+  username: break-glass
+  groups:
+    - system:masters
+`
+)
+
+// sample makes that cluster; with leads a leader has settled it, else one pass
+// was made, as by the agent of a node that has gone.
+func sample(leads bool) func(*story) {
+	return func(s *story) {
+		s.AWS.AddPermissionSet("AdministratorAccess", "0123456789abcdef", "", time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))
+		s.AWS.SetMembers("Developers", "ana", "ben", "cem", "dee", "eva", "fay", "gus", "hal")
+		s.Create(map[string]string{"mapRoles": sampleMapRoles})
+		s.sh("rolecall agent --once --config=config.yaml", 0)
+		if !leads {
+			return
+		}
+		s.StartNode("node-a", "nodes")
+		s.Eventually("the leader has settled", func(ctx context.Context) error {
+			r, err := s.Run(ctx, "status")
+			if err == nil && (r.Code != 0 || !settled.MatchString(r.Stdout)) {
+				err = errors.New(r.Stdout)
+			}
+			return err
+		})
+	}
+}
+
+// settled is what status shows once a pass has found nothing more to do.
+var settled = regexp.MustCompile(`(?s)Last pass: +\S+ ago: unchanged\n.*revision \d+: .*\nnode +1 `)
+
+// held takes most of the Developers away, so that their removal is held back.
+func held(s *story) {
+	sample(false)(s)
+	s.AWS.SetMembers("Developers", "ana", "ben")
+	s.sh("rolecall agent --once --config=config.yaml", 0)
+}
+
+// broken writes a config with two mistakes.
+func broken(s *story) {
+	s.file("broken.yaml", `apiVersion: rolecall.dev/v1
+kind: Config
+roles:
+  - arn: arn:aws:iam::111122223333:instance-profile/nodes
+    username: nodes
+iamGroup: []
+`)
+}
+
+// examples are those of every command, by what a person writes.
+var examples = map[string][]example{
+	"rolecall agent": {
+		{
+			before: func(s *story) {
+				s.AWS.AddPermissionSet("AdministratorAccess", "0123456789abcdef", "", time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))
+				s.AWS.SetMembers("Developers", "ana")
+				s.Create(map[string]string{"mapRoles": sampleMapRoles})
+			},
+			text: "One pass from a person's machine, without an election:",
+			run:  "rolecall agent --once --config=config.yaml --node-name=laptop --log-format=json",
+		},
+	},
+	"rolecall approve": {
+		{before: held, text: "What is held back:", run: "rolecall approve"},
+		{text: "Every entry that would go, without approving it:", run: "rolecall approve c64ea6cbddf0 --dry-run"},
+	},
+	"rolecall completion": {
+		{text: "What kubectl needs to complete the plugin:", run: "rolecall completion kubectl"},
+	},
+	"rolecall history": {
+		{before: held, text: "What was written, when and by whom:", run: "rolecall history"},
+	},
+	"rolecall history diff": {
+		{
+			before: func(s *story) {
+				sample(false)(s)
+				s.Edit(func(data map[string]string) {
+					data["mapRoles"] += "- rolearn: arn:aws:iam::111122223333:role/ci\n  username: ci\n"
+				})
+			},
+			text: "What has changed since a revision:", run: "rolecall history diff 2", code: 1,
+		},
+	},
+	"rolecall plan": {
+		{before: func(s *story) {
+			sample(false)(s)
+			s.AWS.SetMembers("Developers", "ana", "ben", "cem", "dee", "eva", "fay", "gus", "ivy")
+		}, text: "A user has left the group and one has joined it:", run: "rolecall plan --config config.yaml", code: 1},
+	},
+	"rolecall rollback": {
+		{
+			before: func(s *story) {
+				sample(false)(s)
+				s.Edit(func(data map[string]string) { data["mapRoles"] = "" })
+			},
+			text: "Somebody has emptied `mapRoles`; what would bring it back:", run: "rolecall rollback 2 --dry-run",
+		},
+		{text: "From a script, without a question:", run: "rolecall rollback 2 --yes"},
+	},
+	"rolecall status": {
+		{before: sample(true), text: "All is well:", run: "rolecall status"},
+		{before: func(s *story) {
+			s.AWS.Fail("GetGroup", awsfake.Deny())
+			s.Mount(sampleConfig + "refreshInterval: 50s\n")
+			s.Eventually("the source fails", func(ctx context.Context) error {
+				r, err := s.Run(ctx, "status")
+				if err == nil && !strings.Contains(r.Stdout, "failing for") {
+					err = errors.New(r.Stdout)
+				}
+				return err
+			})
+		}, text: "IAM refuses to list a group's users:", run: "rolecall status", code: 1},
+		{text: "Who may read less sees less:", run: "rolecall status --as=somebody", code: 2},
+	},
+	"rolecall validate": {
+		{text: "A config that the agent would take:", run: "rolecall validate config.yaml"},
+		{before: broken, text: "One that it would not:", run: "rolecall validate broken.yaml", code: 1},
+	},
+	"rolecall version": {
+		{text: "Which version this is, and of what it was built:", run: "rolecall version"},
+	},
+}
