@@ -59,6 +59,7 @@ type gathered struct {
 	required []string         // ARNs that must be mapped after a write
 	errs     map[string]error // of the sources that failed, by name; nil for one not asked yet
 	reported int              // node roles that live agents report
+	live     []string         // their ARNs
 	refused  map[string]error // why a Lease of the roster is not believed, by its name
 	states   []SourceStatus   // in the order of sources
 }
@@ -266,7 +267,7 @@ func (g *gatherer) gather(spec *Spec, doc *awsauth.Document, ledger *awsauth.Led
 	add(sourceKarpenter, karpenter, karpenterErr)
 	add(sourceExtra, append(extra, listed...), errors.Join(extraErr, listedErr))
 	add(sourceNode, reported, reportedErr)
-	out.reported, out.refused = len(live), g.takeRefused()
+	out.reported, out.live, out.refused = len(live), live, g.takeRefused()
 	for _, err := range out.refused {
 		if unasked := (errEC2{}); errors.As(err, &unasked) {
 			out.errs[sourceNode] = unasked // of the source, not of what it says: its live roles are right

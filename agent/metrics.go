@@ -2,6 +2,8 @@ package agent
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,16 +119,18 @@ var (
 		"Entries of aws-auth that rolecall keeps, by kind and by kind of source; an entry with several sources counts for its most explicit one.", []string{"source", "kind"}, nil)
 	descForeign     = prometheus.NewDesc("rolecall_foreign_entries", "Entries of aws-auth that others wrote.", nil, nil)
 	descNodeRoles   = prometheus.NewDesc("rolecall_node_roles_reported", "Distinct node roles that live agents report.", nil, nil)
+	descMissing     = prometheus.NewDesc("rolecall_node_roles_missing", "Distinct node roles that live agents report and that aws-auth does not map to the groups of nodes.", nil, nil)
 	descUnbelieved  = prometheus.NewDesc("rolecall_node_reports_refused", "Leases of the roster that are not believed: of another account or partition, or no reports at all.", nil, nil)
 	descConflicts   = prometheus.NewDesc("rolecall_conflicts", "Foreign entries that grant less than the config asks for, or another username.", nil, nil)
 	descRefused     = prometheus.NewDesc("rolecall_entries_refused", "New entries left out because aws-auth is full.", nil, nil)
 	descHeld        = prometheus.NewDesc("rolecall_removals_held", "Entries that are not removed until somebody approves it (rolecall approve), by kind of source.", []string{"source"}, nil)
+	descHistory     = prometheus.NewDesc("rolecall_history_failed", "1 while no revision of aws-auth can be kept.", nil, nil)
 	descAddOnly     = prometheus.NewDesc("rolecall_config_unsettled", "1 while this leader only adds, because its config differs from the one applied last.", nil, nil)
 	descBytes       = prometheus.NewDesc("rolecall_aws_auth_bytes", "Size of aws-auth; the API server takes 1048576.", nil, nil)
 	descMalformed   = prometheus.NewDesc("rolecall_aws_auth_malformed", "1 while the authenticator cannot read aws-auth, or it is gone, and nothing is put back.", nil, nil)
 	descSuccess     = prometheus.NewDesc("rolecall_source_last_success_timestamp_seconds", "When all sources of a kind were last read wholly.", []string{"source"}, nil)
 	descFailed      = prometheus.NewDesc("rolecall_sources_failed", "Sources of a kind that could not be read and whose entries stay as they are.", []string{"source"}, nil)
-	stateCollection = []*prometheus.Desc{descEntries, descForeign, descNodeRoles, descUnbelieved, descConflicts, descRefused, descHeld, descAddOnly, descBytes, descMalformed, descSuccess, descFailed}
+	stateCollection = []*prometheus.Desc{descEntries, descForeign, descNodeRoles, descMissing, descUnbelieved, descConflicts, descRefused, descHeld, descHistory, descAddOnly, descBytes, descMalformed, descSuccess, descFailed}
 )
 
 // Describe implements [prometheus.Collector].
@@ -161,12 +165,14 @@ func (s *stateCollector) Collect(c chan<- prometheus.Metric) {
 	}
 	gauge(descForeign, float64(s.outcome.Plan.Foreign))
 	gauge(descNodeRoles, float64(s.outcome.Reported))
+	gauge(descMissing, float64(s.outcome.Unmapped))
 	gauge(descUnbelieved, float64(len(s.outcome.Refused)))
 	gauge(descConflicts, float64(len(s.outcome.Plan.Conflicts)))
 	gauge(descRefused, float64(len(s.outcome.Plan.Refused)))
 	for kind, n := range countHeld(s.outcome.Plan.Held) {
 		gauge(descHeld, float64(n), kind)
 	}
+	gauge(descHistory, boolGauge(s.outcome.history != nil))
 	gauge(descAddOnly, boolGauge(s.outcome.AddOnly))
 	gauge(descBytes, float64(s.outcome.Plan.Size))
 }
@@ -184,6 +190,27 @@ func countHeld(held []awsauth.Hold) map[string]int {
 	n := map[string]int{sourceFile: 0, sourceSet: 0, sourceGroup: 0, sourceKarpenter: 0, sourceExtra: 0, sourceNode: 0, sourceUnknown: 0, awsauth.Masters: 0}
 	for _, h := range held {
 		n[sourceKind(h.Source)] += len(h.Changes)
+	}
+	return n
+}
+
+// unmapped counts the roles that a document does not map as nodes' roles, as the
+// authenticator reads it: without case, the last of equal ARNs winning.
+func unmapped(doc *awsauth.Document, roles []string) int {
+	if len(roles) == 0 {
+		return 0
+	}
+	mapped := map[string]bool{}
+	for _, e := range doc.Entries() {
+		if e.Kind == awsauth.Role && e.Dropped == "" {
+			mapped[strings.ToLower(e.ARN)] = !slices.ContainsFunc(nodeGroups(), func(group string) bool { return !slices.Contains(e.Groups, group) })
+		}
+	}
+	n := 0
+	for _, arn := range roles {
+		if !mapped[strings.ToLower(arn)] {
+			n++
+		}
 	}
 	return n
 }

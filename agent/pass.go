@@ -39,6 +39,7 @@ type Outcome struct {
 	Plan     *awsauth.Plan
 	Failed   map[string]error // sources that could not be asked, by name
 	Reported int              // node roles that live agents report
+	Unmapped int              // of them, those that aws-auth as planned doesn't map to the groups of nodes
 	Refused  map[string]error // Leases of the roster that are not believed, by name
 	Wrote    bool             // aws-auth
 	Mended   string           // what was, or with a dry run would be, put back; empty if nothing
@@ -100,7 +101,7 @@ func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dr
 	if err != nil {
 		return nil, fmt.Errorf("plan aws-auth: %w", err)
 	}
-	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Refused: got.refused, AddOnly: addOnly, before: cm, states: got.states}
+	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Unmapped: unmapped(plan.After, got.live), Refused: got.refused, AddOnly: addOnly, before: cm, states: got.states}
 	if mended != nil {
 		out.Mended = mended.String()
 	}
