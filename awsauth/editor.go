@@ -254,7 +254,7 @@ var errTimeout = fmt.Errorf("no answer within %s", attempt)
 func (r *run) bounded(ctx context.Context, request func(context.Context) error) error {
 	limit, cause := attempt, errTimeout
 	if r.editor.Timeout > 0 && r.left < limit {
-		limit, cause = r.left, r.timedOut()
+		limit, cause = r.left, error(timedOut(r.editor.Timeout))
 	}
 	start := time.Now()
 	within, cancel := context.WithTimeoutCause(ctx, limit, cause)
@@ -267,9 +267,12 @@ func (r *run) bounded(ctx context.Context, request func(context.Context) error) 
 	return err
 }
 
-func (r *run) timedOut() error {
-	return fmt.Errorf("not done within %s: %w", r.editor.Timeout, context.DeadlineExceeded)
-}
+// timedOut says that the time for all of it is over.
+type timedOut time.Duration
+
+func (t timedOut) Error() string { return fmt.Sprintf("not done within %s", time.Duration(t)) }
+
+func (timedOut) Unwrap() error { return context.DeadlineExceeded }
 
 // again waits for the next try after an error, or returns that there is none.
 func (r *run) again(ctx context.Context, err error) error {
@@ -300,7 +303,7 @@ func (r *run) again(ctx context.Context, err error) error {
 		return err
 	}
 	if r.editor.Timeout > 0 && wait >= r.left {
-		return fmt.Errorf("%w: %w", r.timedOut(), err)
+		return fmt.Errorf("%w: %w", timedOut(r.editor.Timeout), err)
 	}
 	start := time.Now()
 	timer := time.NewTimer(wait)

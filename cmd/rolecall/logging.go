@@ -119,8 +119,8 @@ func (h calmer) WithAttrs(attrs []slog.Attr) slog.Handler { return calmer{h.Hand
 
 func (h calmer) WithGroup(name string) slog.Handler { return calmer{h.Handler.WithGroup(name)} }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
