@@ -61,7 +61,7 @@ func (l *layout) rewrites(e *edit, current []mapping) iter.Seq[string] {
 			_ = yield(l.fill(e, l.hole)) && yield(l.fill(e, span{l.stop, l.stop}))
 			return
 		case styleFlow:
-			if yield(l.rewriteFlow(e, current, false)) && len(e.unmark) > 0 {
+			if yield(l.rewriteFlow(e, current, false)) && (len(e.unmark) > 0 || e.hand && len(e.replace) > 0) {
 				yield(l.rewriteFlow(e, current, true))
 			}
 			return
@@ -169,6 +169,12 @@ func (l *layout) addBlock(out *strings.Builder, e *edit) {
 // does every comment.
 func (l *layout) replaceBlock(out *strings.Builder, e *edit, it item, want Entry, have mapping, whole bool) {
 	fields := e.fields(&want)
+	if !whole && e.hand && it.fields == nil {
+		if text, ok := editFlowMapping(l.text[it.start:it.end], want, have); ok {
+			out.WriteString(text)
+			return
+		}
+	}
 	if whole || !editable(it.fields) {
 		l.rewriteWhole(out, it, want, fields, e.others(have))
 		return
@@ -489,7 +495,11 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 		anew := ""
 		switch {
 		case replaced:
-			anew = e.flow(&replacement)
+			if text, ok := editFlowMapping(value, replacement, current[i]); ok && e.hand && !whole {
+				value = text
+			} else {
+				anew = e.flow(&replacement)
+			}
 		case e.unmark[i]:
 			if text, ok := withoutMark(value); ok && !whole {
 				value = text
@@ -538,6 +548,110 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 	out.Write(gap[len(body):])
 	out.WriteString(l.text[l.close:])
 	return out.String()
+}
+
+// editFlowMapping writes the username and the groups of an element in flow style
+// anew, each only where it is wrong, and leaves all else as it stands. Whether it
+// did that well is seen when the result is read back.
+func editFlowMapping(text string, want Entry, have mapping) (string, bool) {
+	open := strings.IndexByte(text, '{')
+	if open < 0 || strings.Trim(text[:open], "- \t") != "" {
+		return "", false
+	}
+	var out strings.Builder
+	s := flowScanner{text: text, pos: open + 1}
+	copied, last, quoted := 0, open+1, false
+	missing := map[string]bool{"username": want.Username != have.Username, "groups": !rightAlready("groups", want, have)}
+	for {
+		s.skipBlanks()
+		begin := s.pos
+		end, _ := s.value()
+		if s.pos >= len(text) || text[s.pos] == ']' {
+			return "", false
+		}
+		if end > begin {
+			name, at, ok := flowKey(text[begin:end])
+			if !ok {
+				return "", false
+			}
+			if last == open+1 {
+				quoted = text[begin] == '"'
+			}
+			last = end
+			if what := fieldKind(name, have.Kind); missing[what] {
+				missing[what] = false
+				out.WriteString(text[copied : begin+at])
+				copied = end
+				value := text[begin+at : end]
+				if n := len(have.Groups); what == "groups" && strings.HasSuffix(value, "]") && n > 0 && n < len(want.Groups) && slices.Equal(have.Groups, want.Groups[:n]) {
+					out.WriteString(value[:len(value)-1] + ", " + flowGroups(want.Groups[n:])[1:])
+				} else {
+					out.WriteString(flowField(what, &want))
+				}
+			}
+		}
+		if text[s.pos] == '}' {
+			break
+		}
+		s.pos++
+	}
+	out.WriteString(text[copied:last])
+	for _, what := range []string{"username", "groups"} {
+		if !missing[what] {
+			continue
+		}
+		if last > open+1 {
+			out.WriteString(", ")
+		}
+		if quoted {
+			out.WriteString(quoteJSON(what) + ": " + flowField(what, &want))
+		} else {
+			out.WriteString(what + ": " + flowField(what, &want))
+		}
+	}
+	out.WriteString(text[last:])
+	return out.String(), true
+}
+
+// flowKey returns the key of a pair in flow style, and where its value begins.
+func flowKey(pair string) (name string, value int, ok bool) {
+	var colon int
+	if pair[0] == '"' || pair[0] == '\'' {
+		s := flowScanner{text: pair}
+		if !s.quoted(pair[0]) {
+			return "", 0, false
+		}
+		name, colon = pair[1:s.pos-1], s.pos
+		for colon < len(pair) && pair[colon] == ' ' {
+			colon++
+		}
+	} else if colon = strings.IndexByte(pair, ':'); colon > 0 {
+		name = strings.TrimRight(pair[:colon], " ")
+	}
+	if colon <= 0 || colon >= len(pair) || pair[colon] != ':' {
+		return "", 0, false
+	}
+	value = colon + 1
+	for value < len(pair) && pair[value] == ' ' {
+		value++
+	}
+	return name, value, true
+}
+
+// flowField is the value of a field as JSON.
+func flowField(what string, e *Entry) string {
+	if what == "groups" {
+		return flowGroups(e.Groups)
+	}
+	return quoteJSON(e.Username)
+}
+
+func flowGroups(list []string) string {
+	groups := make([]string, len(list))
+	for i, g := range list {
+		groups[i] = quoteJSON(g)
+	}
+	return "[" + strings.Join(groups, ", ") + "]"
 }
 
 // white is what stands between elements, beside comments and commas.
@@ -616,11 +730,7 @@ func unmarkedFlow(e *Entry) string {
 	if e.Groups == nil {
 		return text + "}"
 	}
-	groups := make([]string, len(e.Groups))
-	for i, g := range e.Groups {
-		groups[i] = quoteJSON(g)
-	}
-	return text + `, "groups": [` + strings.Join(groups, ", ") + `]}`
+	return text + `, "groups": ` + flowGroups(e.Groups) + `}`
 }
 
 // withOthers adds fields that are not ours to an entry written as JSON.
