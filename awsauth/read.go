@@ -76,6 +76,14 @@ func readMappings(kind Kind, text string) ([]mapping, error) {
 	if isBlank(text) {
 		return nil, nil
 	}
+	if list, ok := readPlain(kind, text); ok {
+		return list, nil
+	}
+	return parseMappings(kind, text)
+}
+
+// parseMappings reads it whatever it looks like.
+func parseMappings(kind Kind, text string) ([]mapping, error) {
 	if expands(text) {
 		return nil, &ParseError{Key: kind.Key(), Reason: fmt.Sprintf("its aliases repeat more than %d MiB", maxExpanded>>20)}
 	}
