@@ -75,10 +75,10 @@ func check(t *testing.T, name, page string) {
 	t.Helper()
 	path := filepath.Join(docs, filepath.FromSlash(name))
 	if *updateDocs {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // pages for everybody
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(page), 0o644); err != nil { //nolint:gosec // likewise
+		if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -342,7 +342,7 @@ func (s *story) sh(line string, code int) string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), trial.Patience)
 	defer cancel()
-	sh := exec.CommandContext(ctx, "sh", "-c", line) //nolint:gosec // the lines are below
+	sh := exec.CommandContext(ctx, "sh", "-c", line)
 	path := filepath.Dir(trial.Binary(s.t)) + string(os.PathListSeparator) + os.Getenv("PATH")
 	sh.Env, sh.Dir = append(s.Env(), "PATH="+path, "TZ=UTC", "NODE_NAME=node-a"), s.dir
 	var out bytes.Buffer
