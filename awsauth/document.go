@@ -103,7 +103,7 @@ func (d *Document) edit(edits map[Kind]*edit) (*Document, error) {
 func (d *Document) replaceList(kind Kind, texts iter.Seq[string], want []outcome, added int) error {
 	var firstErr error
 	for text := range texts {
-		list, err := readList(kind, text)
+		list, err := readBack(kind, text)
 		if err == nil {
 			err = matches(kind, list, want, added)
 		}

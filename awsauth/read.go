@@ -242,6 +242,15 @@ func readList(kind Kind, text string) ([]mapping, error) {
 	return readMappings(kind, text)
 }
 
+// readBack reads a text that is about to be written, by the authenticator's own
+// way and no shorter one: what [readPlain] misreads is then found out.
+func readBack(kind Kind, text string) ([]mapping, error) {
+	if kind == Account || isBlank(text) {
+		return readList(kind, text)
+	}
+	return parseMappings(kind, text)
+}
+
 // resolver answers for every ARN at once what the authenticator would.
 type resolver map[string]Entry
 
