@@ -154,7 +154,7 @@ func writeCommand(b *strings.Builder, cmd *cobra.Command) {
 		if f.DefValue != "" && f.DefValue != "[]" && f.DefValue != "false" {
 			def = "`" + f.DefValue + "`"
 		}
-		if fromEnvironment(cmd, f) {
+		if takesEnvironment(cmd, f) {
 			env = "`" + envName(f.Name) + "`"
 		}
 		_, usage := pflag.UnquoteUsage(f)
@@ -162,9 +162,9 @@ func writeCommand(b *strings.Builder, cmd *cobra.Command) {
 	})
 }
 
-// fromEnvironment reports whether a flag can be given in the environment: all of
+// takesEnvironment reports whether a flag can be given in the environment: all of
 // agent and plan, and those that say which cluster and which objects.
-func fromEnvironment(cmd *cobra.Command, f *pflag.Flag) bool {
+func takesEnvironment(cmd *cobra.Command, f *pflag.Flag) bool {
 	if f.Name == "help" {
 		return false
 	}

@@ -9,9 +9,6 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 )
 
-// errNoLedger says that there is no ledger; no agent need ever have led.
-var errNoLedger = errors.New("there is no ledger")
-
 // ledgerAnswer is the ledger, or why nobody knows it.
 type ledgerAnswer struct {
 	ledger *awsauth.Ledger
