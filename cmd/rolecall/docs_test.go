@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,8 +19,6 @@ import (
 
 	"github.com/rolecall/rolecall/test/trial"
 )
-
-var updateDocs = flag.Bool("update", false, "write docs/commands, docs/exit-codes.md and docs/README.md")
 
 const docs = "../../docs"
 
@@ -74,7 +71,7 @@ func TestDocs(t *testing.T) {
 func check(t *testing.T, name, page string) {
 	t.Helper()
 	path := filepath.Join(docs, filepath.FromSlash(name))
-	if *updateDocs {
+	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}

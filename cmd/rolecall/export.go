@@ -22,8 +22,11 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write what aws-auth says in another form",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `Write what aws-auth says in another form: see the commands below.
+
+The exit status is 0, or 1 where something could not be written.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newExportAccessEntries())
 	return cmd
@@ -52,7 +55,9 @@ entries cannot express is told on stderr and in comments.
 aws-auth is read from the cluster, or from --filename: its manifest, its mapRoles
 and mapUsers, eksctl's ClusterConfig or a config of rolecall. Nothing is written
 to the cluster and AWS is not asked: what is printed does the work, once you run
-it. Run again it makes the same, in the same order.`,
+it. Run again it makes the same, in the same order.
+
+The exit status is 0 if all was written that access entries can express, else 1.`,
 		Example: `  rolecall export access-entries --cluster prod > entries.sh   # look at it, then: bash entries.sh
   rolecall export access-entries --cluster prod -o terraform --out access_entries.tf
   rolecall export access-entries --cluster prod -o cloudformation -f aws-auth.yaml

@@ -28,7 +28,10 @@ config goes to stdout, or with --out into a file; what has no equivalent, or
 means something else here, is told on stderr and in comments of the config.
 
 It asks neither AWS nor the cluster and changes nothing. Look at what it made,
-then see what it would change: rolecall plan --config FILE.`,
+then see what it would change: rolecall plan --config FILE.
+
+The exit status is 0 if a config was made, also where not all has an equivalent,
+else 1.`,
 		Args: cobra.NoArgs, // so that a tool that is not known is an error
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -57,6 +60,12 @@ expression is told with its line. All values are in the output of
 	return cmd
 }
 
+// importExit ends the help of every tool's command.
+const importExit = `
+
+The exit status is 0 if a config was made, also where not all has an equivalent,
+else 1.`
+
 // importFlags say where the config goes.
 type importFlags struct {
 	out string
@@ -73,7 +82,7 @@ func newImportOf(name, of, long, example string, from func(file string, data []b
 	cmd := &cobra.Command{
 		Use:     name + " [FILE]",
 		Short:   "Make a config of " + of,
-		Long:    long,
+		Long:    long + importExit,
 		Example: example,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -110,7 +119,7 @@ func newImportUserMapper() *cobra.Command {
 		Long: `Make a config of iam-eks-user-mapper's settings. FILE (- for stdin) is the values
 of its Helm chart, its Deployment, or its environment as lines of NAME=VALUE.
 Without FILE they are taken from this environment, where they have the names
-that the tool gave them. Its flags stand over both.`,
+that the tool gave them. Its flags stand over both.` + importExit,
 		Example: `  rolecall import iam-eks-user-mapper values.yaml --out config.yaml
   kubectl -n kube-system get deployment iam-eks-user-mapper -o yaml | rolecall import iam-eks-user-mapper -
   rolecall import iam-eks-user-mapper --enable-group-user-sync --iam-k8s-groups 'Admins->system:masters,Devs->developers'`,

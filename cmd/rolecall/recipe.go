@@ -22,8 +22,12 @@ func newRecipe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recipe",
 		Short: "Write out how to let people in by another way",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `Write out how to let people in by another way than an entry for each: see the
+commands below.
+
+The exit status is 0, or 1 where something could not be written.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newRecipeGroupRole())
 	return cmd
@@ -48,7 +52,9 @@ kubeconfig, with the reasons. Then aws-auth holds one role, whoever is in the
 group, and nobody reads IAM.
 
 Nothing is made: run the script that it writes. Without --account, STS is asked
-whose credentials these are, and nothing else is.`,
+whose credentials these are, and nothing else is.
+
+The exit status is 0 if it was written, else 1.`,
 		Example: `  rolecall recipe group-role --iam-group rnd --role eks-dev --groups viewers --cluster prod --region eu-west-3
   rolecall recipe group-role --iam-group rnd --role eks-dev --groups editors --cluster-role edit -n team-a \
     --cluster prod --region eu-west-3 --account 111122223333 --mfa --named-sessions --out recipe/`,

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,8 +12,6 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/awsauth/authfile"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 const linted = `kind: ConfigMap
 metadata: {name: aws-auth}
