@@ -9,6 +9,14 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// The groups of commands in the help.
+const (
+	groupAgent    = "agent"
+	groupDocument = "document"
+	groupPast     = "past"
+	groupOthers   = "others"
+)
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rolecall",
@@ -17,30 +25,28 @@ func newRoot() *cobra.Command {
 Identity Center permission sets by name, users of IAM groups and static entries
 are merged into it, and what others wrote stays byte for byte.
 
-"rolecall agent" is what the DaemonSet runs. "rolecall plan" shows what it
-would change, "rolecall validate" checks a config file.`,
+"rolecall agent" is what the DaemonSet runs; "rolecall plan" shows what it would
+change. The other commands read, change and check aws-auth by hand.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(
-		newAgent(),
-		newPlan(),
-		newStatus(),
-		newApprove(),
-		newHistory(),
-		newRollback(),
-		newImport(),
-		newLint(),
-		newResolve(),
-		newExport(),
-		newRecipe(),
-		newGet(),
-		newUpsert(),
-		newRemove(),
-		newRemoveByUsername(),
-		newValidate(),
-		newVersion(),
+	root.AddGroup(
+		&cobra.Group{ID: groupAgent, Title: "The agents:"},
+		&cobra.Group{ID: groupDocument, Title: "The document:"},
+		&cobra.Group{ID: groupPast, Title: "What was, and what waits:"},
+		&cobra.Group{ID: groupOthers, Title: "From and to other tools:"},
 	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, cmd := range commands {
+			cmd.GroupID = group
+		}
+		root.AddCommand(commands...)
+	}
+	add(groupAgent, newAgent(), newPlan(), newStatus(), newValidate())
+	add(groupDocument, newGet(), newUpsert(), newRemove(), newRemoveByUsername(), newLint(), newResolve())
+	add(groupPast, newHistory(), newRollback(), newApprove())
+	add(groupOthers, newImport(), newExport(), newRecipe())
+	root.AddCommand(newVersion())
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		completion.Long = completionHelp
