@@ -120,6 +120,15 @@ func isNode(m *mapping) bool {
 	return strings.Contains(m.Username, "{{EC2PrivateDNSName}}") || slices.Contains(m.Groups, nodesGroup)
 }
 
+// hasSession reports whether who has the entry's ARN calls with a session, as
+// roles do in whichever list they stand.
+func hasSession(m *mapping) bool {
+	if f := strings.SplitN(key(m.ARN), ":", 6); len(f) == 6 {
+		return strings.HasPrefix(f[5], "role/")
+	}
+	return m.Kind == Role
+}
+
 // lockedOut says whom an entry without effect locks out.
 func lockedOut(m *mapping) string {
 	switch {
@@ -348,7 +357,7 @@ func (l *linter) identity(kind Kind, i int) {
 		other := map[Kind]Kind{Role: User, User: Role}[kind]
 		f := l.entry(kind, i, "arn", RuleWrongList, fmt.Sprintf("the ARN of a %s stands in %s", other, kind.Key()))
 		f.Write = fmt.Sprintf("the entry in %s, with %sarn", other.Key(), other)
-	case resource != "role" && resource != "user" && resource != "federated-user":
+	case resource != "role" && resource != "user" && f[2] != "sts":
 		fail(RuleNoIdentity, "the ARN is none of a role or user", "")
 	}
 }
@@ -415,7 +424,7 @@ func (l *linter) username(kind Kind, i int) {
 		return
 	}
 	l.name(kind, i, "username", m.Username, -1)
-	if kind == User && strings.Trim(stripPlaceholders(m.Username, "{{SessionName}}", "{{SessionNameRaw}}"), " ") == "" {
+	if !hasSession(m) && strings.Trim(stripPlaceholders(m.Username, "{{SessionName}}", "{{SessionNameRaw}}"), " ") == "" {
 		l.entry(kind, i, "username", RuleEmptyUsername, "a user has no session: {{SessionName}} becomes nothing").Write = "the user's name"
 	}
 	if rest, ok := strings.CutPrefix(m.Username, "system:"); ok && !strings.HasPrefix(rest, "node:") {
@@ -460,10 +469,11 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 			}
 		}
 	}
-	if kind == User && strings.Contains(s, "{{EC2PrivateDNSName}}") {
+	session := hasSession(&l.list(kind)[i])
+	if !session && strings.Contains(s, "{{EC2PrivateDNSName}}") {
 		place(l.entry(kind, i, field, RuleInstanceOnly, ""))
 	}
-	if kind != Role || !strings.Contains(s, "{{SessionName") {
+	if !session || !strings.Contains(s, "{{SessionName") {
 		return
 	}
 	switch fixed := s[:strings.Index(s, "{{")]; {
@@ -575,7 +585,7 @@ func (l *linter) nodes(kind Kind, i int) {
 	m := &l.list(kind)[i]
 	instance := strings.Contains(m.Username, "{{EC2PrivateDNSName}}")
 	nodes, boot := slices.Contains(m.Groups, nodesGroup), slices.Contains(m.Groups, bootstrappersGroup)
-	if kind == Role && instance && (!nodes || !boot) {
+	if hasSession(m) && instance && (!nodes || !boot) {
 		f := l.entry(kind, i, "groups", RuleNodeGroups, "the entry of nodes lacks "+nodesGroup)
 		f.Consequence = "its nodes cannot join the cluster"
 		if nodes {
