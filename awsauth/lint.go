@@ -46,6 +46,7 @@ type linter struct {
 	at      map[Kind]*places
 	found   []Finding
 	layouts map[Kind]*layout // made when asked for
+	bare    map[string]int   // how many entries have an ARN but for its path; made when asked for
 	reading
 }
 
@@ -343,7 +344,7 @@ func (l *linter) identity(kind Kind, i int) {
 		at := strings.LastIndexByte(m.ARN, '/')
 		bare := m.ARN[:strings.IndexByte(m.ARN, '/')+1] + m.ARN[at+1:]
 		f := fail(RuleRolePath, "", bare)
-		if l.free(kind, i, bare) {
+		if l.free(bare) {
 			want := m.Entry
 			want.ARN = bare
 			f.fix = l.replaceIn(kind, i, "arn", m.ARN, bare, want)
@@ -366,18 +367,27 @@ func printable(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r <= 0x20 || r > 0x7e }) < 0
 }
 
-// free reports whether no other entry would have an ARN, nor come to it by
+// free reports whether no other entry has an ARN, nor would come to it by
 // losing its path.
-func (l *linter) free(kind Kind, i int, arn string) bool {
-	for _, other := range []Kind{Role, User} {
-		list := l.list(other)
-		for j := range list {
-			if (other != kind || j != i) && (SameARN(list[j].ARN, arn) || sameButPath(list[j].ARN, arn)) {
-				return false
+func (l *linter) free(arn string) bool {
+	if l.bare == nil {
+		l.bare = map[string]int{}
+		for _, list := range [][]mapping{l.roles, l.users} {
+			for i := range list {
+				l.bare[bareKey(list[i].ARN)]++
 			}
 		}
 	}
-	return true
+	return l.bare[bareKey(arn)] == 1
+}
+
+// bareKey is the key of an ARN, without the path if it is a role's.
+func bareKey(arn string) string {
+	k := key(arn)
+	if before, rest, ok := strings.Cut(k, ":role/"); ok {
+		return before + ":role/" + rest[strings.LastIndexByte(rest, '/')+1:]
+	}
+	return k
 }
 
 // rawField is the JSON of one of an element's own fields; nil where it has none.
@@ -814,12 +824,11 @@ func almost(name, known string) bool {
 	if name == known {
 		return false
 	}
-	flat := func(s string) string {
-		return strings.NewReplacer("_", "", "-", "", ".", "", " ", "", ":", "").Replace(strings.ToLower(s))
-	}
-	a, b := flat(name), flat(known)
+	a, b := punctuation.Replace(strings.ToLower(name)), punctuation.Replace(strings.ToLower(known))
 	return a == b || len(b) > 5 && distance(a, b) <= 1 || len(b) > 9 && distance(a, b) <= 2
 }
+
+var punctuation = strings.NewReplacer("_", "", "-", "", ".", "", " ", "", ":", "")
 
 // distance is how many letters must be put in, taken out or changed to make b
 // of a.

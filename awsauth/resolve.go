@@ -266,9 +266,7 @@ func mapKey(kind Kind, arn string) string {
 
 // sameButPath reports whether an ARN is that of a role but for a path.
 func sameButPath(withPath, arn string) bool {
-	before, rest, ok := strings.Cut(key(withPath), ":role/")
-	path, name, hasPath := cutLast(rest)
-	return ok && hasPath && path != "" && before+":role/"+name == key(arn)
+	return key(withPath) != key(arn) && bareKey(withPath) == key(arn)
 }
 
 // placeholders are those that the authenticator fills in (server.go:529).
