@@ -153,3 +153,19 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// A text of a few lines does not grow until memory is full, and one that stands
+// in itself ends.
+func TestAliases(t *testing.T) {
+	var laughs strings.Builder
+	laughs.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := range 12 {
+		fmt.Fprintf(&laughs, "a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+	}
+	for _, text := range []string{laughs.String(), "a: &a [*a]\n"} {
+		_, err := Read("file", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), "the aliases repeat more than") {
+			t.Errorf("got %v", err)
+		}
+	}
+}

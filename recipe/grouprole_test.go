@@ -344,3 +344,9 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestShell(t *testing.T) {
+	if got, want := shell("it's"), `'it'\''s'`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
