@@ -170,3 +170,28 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+// An entry that somebody marks by hand as ours, as the pages "coming from" say,
+// is ours from then on, and not a byte of it changes.
+func TestMarkHandsOver(t *testing.T) {
+	data := map[string]string{"mapRoles": "- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n  groups: [viewers]\n  syncedBy: rolecall\n"}
+	doc, err := awsauth.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := FromEksctl("cluster.yaml", []byte("iamIdentityMappings: [{arn: 'arn:aws:iam::111122223333:role/a', username: a, groups: [viewers]}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := Read("config.yaml", result.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := awsauth.MakePlan(doc, nil, awsauth.Request{Sources: []awsauth.Source{{Name: "file", Entries: in.Entries}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Writes() || len(plan.Ours) != 1 || plan.Foreign != 0 {
+		t.Errorf("writes %t, %d ours, %d foreign; want false, 1, 0", plan.Writes(), len(plan.Ours), plan.Foreign)
+	}
+}
