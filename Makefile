@@ -18,8 +18,8 @@ ldflags = -s -w \
 	-X $(version_pkg).Branch=$(BRANCH) \
 	-X $(version_pkg).BuildDate=$(BUILD_DATE)
 
-# RACE=1 switches the race detector on, but for test/chart: it starts nothing, and
-# Helm takes minutes to compile once more.
+# RACE=1 switches the race detector on, but for test/chart and test/prometheus:
+# they start nothing of ours, and Helm and Prometheus take minutes to compile.
 RACE ?=
 TESTFLAGS ?= -timeout=20m
 testflags = $(if $(RACE),-race) $(TESTFLAGS)
@@ -30,10 +30,10 @@ SOAK ?= 2m
 
 # The modules that are tested, vetted and linted; test/controlplane only wraps
 # the commands of Kubernetes and is built.
-modules = . test/judge test/chart
+modules = . test/judge test/chart test/prometheus
 in_modules = set -e; for module in $(modules); do (cd $$module && $(1)); done
 # Flags of one of them, named by $$module.
-each_testflags = $(if $(RACE),$$([ $$module = test/chart ] || echo -race)) $(TESTFLAGS)
+each_testflags = $(if $(RACE),$$(case $$module in test/chart|test/prometheus) ;; *) echo -race;; esac)) $(TESTFLAGS)
 
 # The folder with etcd, kube-apiserver and kubectl: yours if you set
 # KUBEBUILDER_ASSETS, else the one that the target control-plane builds.
@@ -75,9 +75,9 @@ demo: control-plane ## See it work: a cluster, three nodes, an outage (KEEP=1 le
 	@KUBEBUILDER_ASSETS="$(assets)" bin/demo
 
 .PHONY: test
-test: control-plane ## Test everything, against a real kube-apiserver (RACE=1: race detector)
+test: control-plane prometheus ## Test everything, against a real kube-apiserver (RACE=1: race detector)
 	@$(call in_modules,$(GO) vet ./...)
-	@export $(stage); $(call in_modules,$(GO) test $(each_testflags) ./...)
+	@export $(stage) ROLECALL_REQUIRE_PROMETHEUS=1; $(call in_modules,$(GO) test $(each_testflags) ./...)
 
 .PHONY: test-short
 test-short: ## Test what needs no kube-apiserver
@@ -117,7 +117,9 @@ fmt: $(golangci_lint) ## Format the Go code
 	@$(call in_modules,$(golangci_lint) fmt ./...)
 
 .PHONY: generate
-generate: control-plane ## Render manifests/install.yaml
+generate: control-plane ## Render install.yaml and prometheusrule.yaml, and the config's JSON Schema
+	@$(GO) test ./config -run='^TestSchemaIsCurrent$$' -update
+	@$(GO) test ./manifests/monitoring -run='^TestPrometheusRuleIsTheRules$$' -update
 	@{ \
 		echo '# Rendered from manifests/base by "make generate": edit there. Applying this file'; \
 		echo '# puts the example back into the ConfigMap rolecall; keep your own config in an'; \
@@ -133,6 +135,10 @@ docs: control-plane ## Write docs/commands and their index anew, with what the c
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kubectl (the first time: minutes)
 	@test/controlplane/build
+
+.PHONY: prometheus
+prometheus: ## Build prometheus and promtool (the first time: minutes)
+	@test/prometheus/build
 
 .PHONY: image
 image: ## Build the container image with CONTAINER_TOOL (docker)
