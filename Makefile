@@ -33,7 +33,7 @@ SOAK ?= 2m
 modules = . test/judge test/chart test/prometheus
 in_modules = set -e; for module in $(modules); do (cd $$module && $(1)); done
 # Flags of one of them, named by $$module.
-each_testflags = $(if $(RACE),$$(case $$module in test/chart|test/prometheus) ;; *) echo -race;; esac)) $(TESTFLAGS)
+each_testflags = $(if $(RACE),$$(case $$module in (test/chart|test/prometheus) ;; (*) echo -race;; esac)) $(TESTFLAGS)
 
 # The folder with etcd, kube-apiserver and kubectl: yours if you set
 # KUBEBUILDER_ASSETS, else the one that the target control-plane builds.
