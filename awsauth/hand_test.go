@@ -322,3 +322,22 @@ func TestHandErrors(t *testing.T) {
 		t.Errorf("too large: %.200v", err)
 	}
 }
+
+// An edit that would change another field than its own is found out.
+func TestOtherFieldsAreHeld(t *testing.T) {
+	read := func(note string) []mapping {
+		list, err := readMappings(Role, "- rolearn: a\n  username: b\n  syncedBy: theirs\n  note: "+note+"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	was, same, other := read("1"), read("1"), read("2")
+	want := []outcome{(&edit{hand: true}).outcome(&was[0], was[0].Entry)}
+	if err := inOrder(Role, same, want); err != nil {
+		t.Error(err)
+	}
+	if err := inOrder(Role, other, want); err == nil {
+		t.Error("the note has changed, and nobody says so")
+	}
+}
