@@ -61,6 +61,8 @@ var lintCases = []struct {
 	{"a tab of an unknown width", "mapRoles", "- rolearn: ROLE\n  groups:\n    - a\n\t- b\n  username: a\n", []string{"unreadable-key fatal 4:0"}, ""},
 	{"tab and braces", "mapRoles", "- rolearn: ROLE\n\tusername: {{SessionName}}-a\n", []string{"unquoted-braces fatal 2:12", "tab fatal 2:1"}, "- rolearn: ROLE\n  username: \"{{SessionName}}-a\"\n"},
 
+	{"fewer entries than it seems", "mapRoles", "- rolearn: ROLE\n  username: @a\n  rolearn: ROLE2\n", []string{"unreadable-key fatal 2:0"}, ""},
+
 	{"documents", "mapRoles", "- rolearn: ROLE\n  username: a\n---\n- rolearn: ROLE2\n", []string{"unread-document fatal 3:1"}, ""},
 	{"first document empty", "mapRoles", "---\n---\n- rolearn: ROLE2\n", []string{"unread-document fatal 2:1"}, ""},
 	{"documents without a second", "mapRoles", "---\n- rolearn: ROLE\n  username: a\n---\n# nothing\n", nil, ""},
@@ -270,6 +272,39 @@ func TestMend(t *testing.T) {
 				t.Error(p)
 			}
 		})
+	}
+}
+
+// A key that would answer for somebody whom another one maps today is not mended.
+func TestMendKeepsOthers(t *testing.T) {
+	t.Parallel()
+	const user = "arn:aws:iam::111122223333:user/u"
+	data := map[string]string{"mapRoles": "- rolearn: " + user + "\n  username: @a\n", "mapUsers": "- userarn: " + user + "\n  username: b\n"}
+	if out, done := Mend(data); len(done) > 0 || !maps.Equal(out, data) {
+		t.Errorf("%q", out)
+	}
+}
+
+// A fix that does something else than it is for is not carried out.
+func TestMendReadsBack(t *testing.T) {
+	t.Parallel()
+	text := "- {rolearn: " + testRole + ", username: 1}\n- {rolearn: " + testRole + "2, username: b}\n"
+	data := map[string]string{"mapRoles": text}
+	found := Lint(data)
+	one := Entry{Kind: Role, ARN: testRole, Username: "1"}
+	digit, b := strings.Index(text, "1}"), strings.Index(text, "b}")
+	for name, f := range map[string]fix{
+		"another entry": {kind: Role, at: span{b, b + 1}, with: "c", want: one},
+		"another value": {kind: Role, at: span{digit, digit + 1}, with: `"2"`, want: one},
+		"who answers":   {kind: Role, at: span{0, strings.IndexByte(text, '\n') + 1}, remove: true},
+	} {
+		if out, err := mendEntries(Role, data, found, []Finding{{fix: &f, index: 0}}); err == nil {
+			t.Errorf("%s: %q", name, out)
+		}
+	}
+	right := fix{kind: Role, at: span{digit, digit + 1}, with: `"1"`, want: one}
+	if _, err := mendEntries(Role, data, found, []Finding{{fix: &right, index: 0}}); err != nil {
+		t.Error(err)
 	}
 }
 
