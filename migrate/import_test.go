@@ -65,7 +65,7 @@ iamIdentityMappings:
   - {arn: "arn:aws:iam::111122223333:user/team/c", username: "c@example.com", groups: ["a: b"]}
   - {account: "012345678901"}
 `
-	want, err := Read("cluster.yaml", []byte(source))
+	want, err := Read("cluster.yaml", []byte(source), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ iamIdentityMappings:
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Read("config.yaml", result.Config)
+	got, err := Read("config.yaml", result.Config, nil)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, result.Config)
 	}
@@ -107,7 +107,7 @@ func TestImportPlansNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := Read("config.yaml", result.Config)
+	in, err := Read("config.yaml", result.Config, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestMarkHandsOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := Read("config.yaml", result.Config)
+	in, err := Read("config.yaml", result.Config, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

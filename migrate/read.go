@@ -44,8 +44,12 @@ type Input struct {
 //
 // Of the config format, permission sets, IAM groups and the roles of nodes are
 // left out with a note, since only the agent knows what they stand for.
-func Read(file string, data []byte) (*Input, error) {
-	r := &reader{file: file}
+//
+// fill puts the account in place of $ACCOUNTID and $PARTITION in an ARN or an
+// account id. It is called for texts that have one of them; with nil they are
+// problems.
+func Read(file string, data []byte, fill func(string) (string, error)) (*Input, error) {
+	r := &reader{file: file, fill: fill}
 	in := &Input{}
 	r.check(in, r.detect(in, data))
 	if err := r.fail(); err != nil {
@@ -200,8 +204,8 @@ func (r *reader) ownEntries(in *Input, c *config.Config, root value) {
 		return root
 	}
 	add := func(v value, e awsauth.Entry) {
-		if strings.Contains(e.ARN, "$") {
-			r.problem(v, "a placeholder in %s is filled in by the agent alone: write the account's 12 digits and the partition", quote(e.ARN))
+		var ok bool
+		if e.ARN, ok = r.filled(v, e.ARN); !ok {
 			return
 		}
 		for i := range in.Entries {
@@ -279,16 +283,30 @@ func (r *reader) check(in *Input, items []item) {
 	}
 }
 
+// filled is an ARN or an account id with the account in place of placeholders.
+func (r *reader) filled(v value, arn string) (string, bool) {
+	if !strings.Contains(arn, "$") {
+		return arn, true
+	}
+	if r.fill == nil {
+		r.problem(v, "a placeholder in %s is filled in by the agent alone: write the account's 12 digits and the partition", quote(arn))
+		return "", false
+	}
+	full, err := r.fill(arn)
+	if err != nil {
+		r.problem(v, "the account in %s is not known: %v; or write its 12 digits and the partition: %s", quote(arn), err, strings.NewReplacer("$ACCOUNTID", "111122223333", "$PARTITION", "aws").Replace(arn))
+		return "", false
+	}
+	r.note(v, "%s is written as %s", quote(arn), quote(full))
+	return full, true
+}
+
 // entry checks an item by awsauth's rules.
 func (r *reader) entry(it *item) (awsauth.Entry, bool) {
 	e := awsauth.Entry{Kind: it.kind, ARN: it.arn, Username: it.username, Groups: it.groups}
 	before := len(r.problems)
-	if strings.Contains(e.ARN, "$") {
-		if e.Username == emrService {
-			r.problem(it.value, "the account of the service's role is not known here: write arn: arn:aws:iam::111122223333:role/%s with your account's 12 digits, and username: %s", emrRole, emrService)
-		} else {
-			r.problem(it.value, "a placeholder in %s is filled in by the agent alone: write the account's 12 digits and the partition", quote(e.ARN))
-		}
+	var ok bool
+	if e.ARN, ok = r.filled(it.value, e.ARN); !ok {
 		return e, false
 	}
 	var err error
@@ -300,11 +318,12 @@ func (r *reader) entry(it *item) (awsauth.Entry, bool) {
 		}
 		return awsauth.Entry{Kind: awsauth.Account, ARN: e.ARN}, true
 	case awsauth.Role:
-		if e.ARN, err = awsauth.RoleARN(it.arn); err == nil && e.ARN != it.arn {
-			r.note(it.value, "the path is left out, since the authenticator never sees a role's path: %s becomes %s", quote(it.arn), quote(e.ARN))
+		given := e.ARN
+		if e.ARN, err = awsauth.RoleARN(given); err == nil && e.ARN != given {
+			r.note(it.value, "the path is left out, since the authenticator never sees a role's path: %s becomes %s", quote(given), quote(e.ARN))
 		}
 	case awsauth.User:
-		e.ARN, err = awsauth.UserARN(it.arn)
+		e.ARN, err = awsauth.UserARN(e.ARN)
 	}
 	if err != nil {
 		r.problem(it.value, "%v", err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/tools/txtar"
 
 	"github.com/rolecall/rolecall/awsauth"
@@ -76,12 +77,39 @@ func listing(in *Input, err error) string {
 
 func TestRead(t *testing.T) {
 	golden(t, "read", func(t *testing.T, name string, data []byte) string {
-		in, err := Read(name, data)
+		in, err := Read(name, data, nil)
 		if err == nil {
 			checkInput(t, in)
 		}
 		return listing(in, err)
 	})
+}
+
+// Placeholders are filled in where somebody knows the account, and are problems
+// where nobody does.
+func TestReadFillsIn(t *testing.T) {
+	own := func(s string) (string, error) { return config.Expand(s, "111122223333", "aws-cn") }
+	for name, text := range map[string]string{
+		"eksctl": "apiVersion: eksctl.io/v1alpha5\nkind: ClusterConfig\niamIdentityMappings:\n- {serviceName: emr-containers, namespace: emr}\n",
+		"own":    "apiVersion: rolecall.dev/v1\nkind: Config\nroles:\n- {arn: 'arn:$PARTITION:iam::$ACCOUNTID:role/AWSServiceRoleForAmazonEMRContainers', username: emr-containers}\n",
+	} {
+		in, err := Read(name, []byte(text), own)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		checkInput(t, in)
+		want := []awsauth.Entry{{Kind: awsauth.Role, ARN: "arn:aws-cn:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers", Username: "emr-containers"}}
+		if diff := cmp.Diff(want, in.Entries, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if _, err := Read(name, []byte(text), func(string) (string, error) { return "", errors.New("no credentials") }); err == nil || !strings.Contains(err.Error(), "no credentials") {
+			t.Errorf("%s: %v, want why the account is not known", name, err)
+		}
+		if _, err := Read(name, []byte(text), nil); err == nil {
+			t.Errorf("%s: nobody knows the account, and it is read: %v", name, in.Entries)
+		}
+	}
 }
 
 // checkInput holds what Read promises of its entries.
@@ -137,7 +165,7 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		in, err := Read("file", data)
+		in, err := Read("file", data, nil)
 		if err == nil {
 			checkInput(t, in)
 			return
@@ -163,7 +191,7 @@ func TestAliases(t *testing.T) {
 		fmt.Fprintf(&laughs, "a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
 	}
 	for _, text := range []string{laughs.String(), "a: &a [*a]\n"} {
-		_, err := Read("file", []byte(text))
+		_, err := Read("file", []byte(text), nil)
 		if err == nil || !strings.Contains(err.Error(), "the aliases repeat more than") {
 			t.Errorf("got %v", err)
 		}

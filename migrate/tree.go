@@ -34,6 +34,7 @@ type reader struct {
 	file     string
 	problems []config.Problem
 	notes    []config.Problem
+	fill     func(string) (string, error) // see Read
 }
 
 // A value is a node with the path of keys that leads to it, such as

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/iam"
 	"github.com/rolecall/rolecall/migrate"
 )
 
@@ -136,7 +140,8 @@ authenticator goes by is changed, the last one. A role is written without its
 path, since the authenticator never matches one.
 
 A file (-f) is a config of rolecall's, an aws-auth ConfigMap or the text of its
-keys, or eksctl's ClusterConfig with iamIdentityMappings.
+keys, or eksctl's ClusterConfig with iamIdentityMappings. $ACCOUNTID and
+$PARTITION in it are those of the AWS credentials found here.
 
 An entry of rolecall's own is put back by its agent: the command tells so and
 asks, and so it does where the last of system:masters or of the nodes' roles
@@ -188,7 +193,7 @@ func (f *upsertFlags) run(cmd *cobra.Command, args []string) error {
 	case f.file != "" && (len(entries) > 0 || f.entry.username != "" || len(f.entry.groups) > 0):
 		return errors.New("--filename: entries stand in the file: write no flags for one beside it")
 	case f.file != "":
-		if entries, err = f.read(h, cmd.InOrStdin()); err != nil {
+		if entries, err = f.read(cmd.Context(), h, cmd.InOrStdin()); err != nil {
 			return err
 		}
 	case len(entries) == 0:
@@ -206,6 +211,27 @@ func (f *upsertFlags) run(cmd *cobra.Command, args []string) error {
 	return h.report(edited)
 }
 
+// ownAccount fills in the account of the AWS credentials found here. STS is asked
+// when the first placeholder is met, and once.
+func ownAccount(ctx context.Context) func(string) (string, error) {
+	caller := sync.OnceValues(func() (iam.Caller, error) {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		dir, err := iam.New(ctx, iam.Options{})
+		if err != nil {
+			return iam.Caller{}, err
+		}
+		return dir.Caller(ctx)
+	})
+	return func(text string) (string, error) {
+		who, err := caller()
+		if err != nil {
+			return "", err
+		}
+		return config.Expand(text, who.AccountID, who.Partition)
+	}
+}
+
 // hint says which flag an error is about.
 func (f *upsertFlags) hint(err error) error {
 	var arn *awsauth.ARNError
@@ -217,7 +243,7 @@ func (f *upsertFlags) hint(err error) error {
 
 // read reads the entries of a file. A file that was read from standard input
 // leaves nobody to ask.
-func (f *upsertFlags) read(h *handEdit, stdin io.Reader) ([]awsauth.Entry, error) {
+func (f *upsertFlags) read(ctx context.Context, h *handEdit, stdin io.Reader) ([]awsauth.Entry, error) {
 	var data []byte
 	var err error
 	name := f.file
@@ -230,7 +256,7 @@ func (f *upsertFlags) read(h *handEdit, stdin io.Reader) ([]awsauth.Entry, error
 	if err != nil {
 		return nil, err
 	}
-	in, err := migrate.Read(name, data)
+	in, err := migrate.Read(name, data, ownAccount(ctx))
 	if err != nil {
 		return nil, err
 	}

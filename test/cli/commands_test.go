@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/history"
-	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/trial"
 )
@@ -40,139 +38,83 @@ func TestCommands(t *testing.T) {
 	})
 }
 
-// What asks a cluster and AWS: testdata/cluster. Every script has a cluster of
-// its own without agents, in whose IAM there are the permission sets Admin and
-// AdminReadOnly and the group Developers of ana and ben.
+// What asks a cluster and AWS: testdata/cluster.
 func TestClusterCommands(t *testing.T) {
 	t.Parallel()
-	type key struct{} // of the script's cluster
-	of := func(ts *testscript.TestScript) *trial.Cluster { return ts.Value(key{}).(*trial.Cluster) }
-	path := trial.Binary(t)
-	testscript.Run(t, testscript.Params{
-		Dir:      "testdata/cluster",
-		Deadline: time.Now().Add(10 * trial.Patience),
-		Setup: func(env *testscript.Env) error {
-			t, ok := env.T().(testing.TB)
-			if !ok {
-				return errors.New("testscript gives no testing.TB")
-			}
-			c := trial.New(t, "", trial.Options{})
-			made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-			c.AWS.AddPermissionSet("Admin", "00000000000000aa", "", made)
-			c.AWS.AddPermissionSet("AdminReadOnly", "00000000000000bb", "", made)
-			c.AWS.SetMembers("Developers", "ana", "ben")
-			env.Vars = append(env.Vars, c.Env()...)
-			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
-			env.Values[key{}] = c
-			return nil
+	scripts(t, "cluster", map[string]command{
+		// grant USER lets somebody do what README.md says that approve and
+		// rollback take, and no more.
+		"grant": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			ts.Check(grant(c, c.AWSAuthNamespace, args[0],
+				rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"aws-auth"}, Verbs: []string{"get", "update"}}))
+			ts.Check(grant(c, c.Namespace, args[0],
+				rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{fleet.LedgerName}, Verbs: []string{"get"}},
+				rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"controllerrevisions"}, Verbs: []string{"list"}}))
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			// aws-auth KEY=FILE... makes aws-auth anew of files.
-			"aws-auth": func(ts *testscript.TestScript, _ bool, args []string) {
-				data := map[string]string{}
-				for _, arg := range args {
-					name, file, _ := strings.Cut(arg, "=")
-					data[name] = ts.ReadFile(file)
+		// revision NAME [broken] puts the number of the newest revision, or of
+		// the newest broken one, into a variable.
+		"revision": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			for _, r := range c.Revisions() {
+				if len(args) == 1 || r.Broken != "" {
+					ts.Setenv(args[0], strconv.FormatInt(r.Number, 10))
+					return
 				}
-				of(ts).Replace(data)
-			},
-			// grant USER lets somebody do what README.md says that approve and
-			// rollback take, and no more.
-			"grant": func(ts *testscript.TestScript, _ bool, args []string) {
-				c := of(ts)
-				ts.Check(grant(c, c.AWSAuthNamespace, args[0],
-					rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"aws-auth"}, Verbs: []string{"get", "update"}}))
-				ts.Check(grant(c, c.Namespace, args[0],
-					rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{fleet.LedgerName}, Verbs: []string{"get"}},
-					rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"controllerrevisions"}, Verbs: []string{"list"}}))
-			},
-			// no-aws-auth deletes aws-auth.
-			"no-aws-auth": func(ts *testscript.TestScript, _ bool, _ []string) { of(ts).Delete() },
-			// revision NAME [broken] puts the number of the newest revision, or of
-			// the newest broken one, into a variable.
-			"revision": func(ts *testscript.TestScript, _ bool, args []string) {
-				for _, r := range of(ts).Revisions() {
-					if len(args) == 1 || r.Broken != "" {
-						ts.Setenv(args[0], strconv.FormatInt(r.Number, 10))
-						return
-					}
+			}
+			ts.Fatalf("there is no such revision")
+		},
+		// decorate has somebody add to aws-auth what is none of its data;
+		// decorated looks for it.
+		"decorate": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, _ []string) {
+			cm := c.Now()
+			decorate(cm)
+			_, err := c.Client.CoreV1().ConfigMaps(cm.Namespace).Update(c.T.Context(), cm, metav1.UpdateOptions{})
+			ts.Check(err)
+		},
+		"decorated": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, _ []string) {
+			var want corev1.ConfigMap
+			decorate(&want)
+			got := c.Now()
+			if diff := cmp.Diff(history.ContentOf(&want), history.Content{Labels: got.Labels, Annotations: got.Annotations, BinaryData: got.BinaryData}); diff != "" {
+				ts.Fatalf("beside its data aws-auth has (-want +got):\n%s", diff)
+			}
+		},
+		// held NAME puts the ID of what is held back into a variable.
+		"held": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			ledger := c.Ledger()
+			if len(args) != 1 || len(ledger.Held) != 1 {
+				ts.Fatalf("%d holds, one is wanted with the name of a variable", len(ledger.Held))
+			}
+			ts.Setenv(args[0], ledger.Held[0].ID)
+		},
+		// approved ID... holds aws-auth's annotation against these IDs; an
+		// empty one is none.
+		"approved": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			cm, err := c.AWSAuth(c.T.Context())
+			ts.Check(err)
+			got := awsauth.Approved(cm.Annotations[awsauth.ApprovalAnnotation], time.Now())
+			if want := strings.Fields(strings.Join(args, " ")); !slices.Equal(got, want) {
+				ts.Fatalf("approved are %q, want %q", got, want)
+			}
+		},
+		// approvals FILE writes what is approved now to a file.
+		"approvals": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			cm, err := c.AWSAuth(c.T.Context())
+			ts.Check(err)
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(cm.Annotations[awsauth.ApprovalAnnotation]), 0o600))
+		},
+		// reapproved FILE waits until that is no longer what is approved.
+		"reapproved": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			was := ts.ReadFile(args[0])
+			ctx, cancel := context.WithTimeout(c.T.Context(), trial.Patience)
+			defer cancel()
+			_, err := fleet.Until(ctx, func(ctx context.Context) error {
+				cm, err := c.AWSAuth(ctx)
+				if err == nil && cm.Annotations[awsauth.ApprovalAnnotation] == was {
+					err = errors.New("nobody has approved anything since")
 				}
-				ts.Fatalf("there is no such revision")
-			},
-			// decorate has somebody add to aws-auth what is none of its data;
-			// decorated looks for it.
-			"decorate": func(ts *testscript.TestScript, _ bool, _ []string) {
-				cm := of(ts).Now()
-				decorate(cm)
-				_, err := of(ts).Client.CoreV1().ConfigMaps(cm.Namespace).Update(of(ts).T.Context(), cm, metav1.UpdateOptions{})
-				ts.Check(err)
-			},
-			"decorated": func(ts *testscript.TestScript, _ bool, _ []string) {
-				var want corev1.ConfigMap
-				decorate(&want)
-				got := of(ts).Now()
-				if diff := cmp.Diff(history.ContentOf(&want), history.Content{Labels: got.Labels, Annotations: got.Annotations, BinaryData: got.BinaryData}); diff != "" {
-					ts.Fatalf("beside its data aws-auth has (-want +got):\n%s", diff)
-				}
-			},
-			// get KEY writes a key of aws-auth to a file of that name.
-			"get": func(ts *testscript.TestScript, _ bool, args []string) {
-				cm, err := of(ts).AWSAuth(of(ts).T.Context())
-				ts.Check(err)
-				for _, name := range args {
-					ts.Check(os.WriteFile(ts.MkAbs(name), []byte(cm.Data[name]), 0o600))
-				}
-			},
-			// members NAME... are those of the group Developers from now on.
-			"members": func(ts *testscript.TestScript, _ bool, args []string) {
-				of(ts).AWS.SetMembers("Developers", args...)
-			},
-			// held NAME puts the ID of what is held back into a variable.
-			"held": func(ts *testscript.TestScript, _ bool, args []string) {
-				ledger := of(ts).Ledger()
-				if len(args) != 1 || len(ledger.Held) != 1 {
-					ts.Fatalf("%d holds, one is wanted with the name of a variable", len(ledger.Held))
-				}
-				ts.Setenv(args[0], ledger.Held[0].ID)
-			},
-			// approved ID... holds aws-auth's annotation against these IDs; an
-			// empty one is none.
-			"approved": func(ts *testscript.TestScript, _ bool, args []string) {
-				cm, err := of(ts).AWSAuth(of(ts).T.Context())
-				ts.Check(err)
-				got := awsauth.Approved(cm.Annotations[awsauth.ApprovalAnnotation], time.Now())
-				if want := strings.Fields(strings.Join(args, " ")); !slices.Equal(got, want) {
-					ts.Fatalf("approved are %q, want %q", got, want)
-				}
-			},
-			// approvals FILE writes what is approved now to a file.
-			"approvals": func(ts *testscript.TestScript, _ bool, args []string) {
-				cm, err := of(ts).AWSAuth(of(ts).T.Context())
-				ts.Check(err)
-				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(cm.Annotations[awsauth.ApprovalAnnotation]), 0o600))
-			},
-			// reapproved FILE waits until that is no longer what is approved.
-			"reapproved": func(ts *testscript.TestScript, _ bool, args []string) {
-				was := ts.ReadFile(args[0])
-				ctx, cancel := context.WithTimeout(of(ts).T.Context(), trial.Patience)
-				defer cancel()
-				_, err := fleet.Until(ctx, func(ctx context.Context) error {
-					cm, err := of(ts).AWSAuth(ctx)
-					if err == nil && cm.Annotations[awsauth.ApprovalAnnotation] == was {
-						err = errors.New("nobody has approved anything since")
-					}
-					return err
-				})
-				ts.Check(err)
-			},
-			// deny OPERATION... has IAM refuse it; without one, all is well again.
-			"deny": func(ts *testscript.TestScript, _ bool, args []string) {
-				of(ts).AWS.Heal()
-				for _, operation := range args {
-					of(ts).AWS.Fail(operation, awsfake.Deny())
-				}
-			},
+				return err
+			})
+			ts.Check(err)
 		},
 	})
 }
@@ -201,24 +143,4 @@ func grantAs(c *trial.Cluster, namespace, name, user string, rules ...rbacv1.Pol
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}, metav1.CreateOptions{})
 	return err
-}
-
-// exits CODE COMMAND... runs a command that has to end with that status; its
-// output is then looked at with stdout and stderr.
-func exits(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) < 2 {
-		ts.Fatalf("usage: exits CODE COMMAND...")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	err = ts.Exec(args[1], args[2:]...)
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
-		ts.Fatalf("exit status %d, want %d", got, want)
-	}
 }

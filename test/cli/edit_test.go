@@ -2,14 +2,10 @@ package cli_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -19,82 +15,26 @@ import (
 	"github.com/rolecall/rolecall/test/trial"
 )
 
-// What edits aws-auth by hand: testdata/edit. Every script has a cluster of its
-// own without agents.
+// What edits aws-auth by hand: testdata/edit.
 func TestEditCommands(t *testing.T) {
 	t.Parallel()
-	type key struct{} // of the script's cluster
-	of := func(ts *testscript.TestScript) *trial.Cluster { return ts.Value(key{}).(*trial.Cluster) }
-	path := trial.Binary(t)
-	testscript.Run(t, testscript.Params{
-		Dir:      "testdata/edit",
-		Deadline: time.Now().Add(10 * trial.Patience),
-		Setup: func(env *testscript.Env) error {
-			t, ok := env.T().(testing.TB)
-			if !ok {
-				return errors.New("testscript gives no testing.TB")
+	scripts(t, "edit", map[string]command{
+		// manager NAME holds that this was the last to write aws-auth.
+		"manager": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			fields := c.Now().ManagedFields
+			newest := ""
+			for _, f := range fields {
+				newest += " " + f.Manager
 			}
-			c := trial.New(t, "", trial.Options{})
-			env.Vars = append(env.Vars, c.Env()...)
-			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
-			env.Values[key{}] = c
-			return nil
+			if !strings.Contains(newest, args[0]) {
+				ts.Fatalf("its managers are%s", newest)
+			}
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			// aws-auth KEY=FILE... makes aws-auth anew of files.
-			"aws-auth": func(ts *testscript.TestScript, _ bool, args []string) {
-				data := map[string]string{}
-				for _, arg := range args {
-					name, file, _ := strings.Cut(arg, "=")
-					data[name] = ts.ReadFile(file)
-				}
-				of(ts).Replace(data)
-			},
-			// no-aws-auth deletes aws-auth; with ! it holds that there is none.
-			"no-aws-auth": func(ts *testscript.TestScript, neg bool, _ []string) {
-				if !neg {
-					of(ts).Delete()
-					return
-				}
-				if cm, err := of(ts).AWSAuth(of(ts).T.Context()); err == nil {
-					ts.Fatalf("there is an aws-auth: %q", cm.Data)
-				}
-			},
-			// get KEY... writes keys of aws-auth to files of that name.
-			"get": func(ts *testscript.TestScript, _ bool, args []string) {
-				cm := of(ts).Now()
-				for _, name := range args {
-					ts.Check(os.WriteFile(ts.MkAbs(name), []byte(cm.Data[name]), 0o600))
-				}
-			},
-			// version NAME puts aws-auth's resourceVersion into a variable.
-			"version": func(ts *testscript.TestScript, _ bool, args []string) {
-				ts.Setenv(args[0], of(ts).Now().ResourceVersion)
-			},
-			// unwritten VERSION holds that nobody has written aws-auth since.
-			"unwritten": func(ts *testscript.TestScript, _ bool, args []string) {
-				if cm := of(ts).Now(); cm.ResourceVersion != args[0] {
-					ts.Fatalf("aws-auth was written: %q", cm.Data)
-				}
-			},
-			// manager NAME holds that this was the last to write aws-auth.
-			"manager": func(ts *testscript.TestScript, _ bool, args []string) {
-				fields := of(ts).Now().ManagedFields
-				newest := ""
-				for _, f := range fields {
-					newest += " " + f.Manager
-				}
-				if !strings.Contains(newest, args[0]) {
-					ts.Fatalf("its managers are%s", newest)
-				}
-			},
-			// grant USER VERB... lets somebody do that with aws-auth, and nothing
-			// with the ledger.
-			"grant": func(ts *testscript.TestScript, _ bool, args []string) {
-				ts.Check(grant(of(ts), of(ts).AWSAuthNamespace, args[0],
-					rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"aws-auth"}, Verbs: args[1:]}))
-			},
+		// grant USER VERB... lets somebody do that with aws-auth, and nothing
+		// with the ledger.
+		"grant": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			ts.Check(grant(c, c.AWSAuthNamespace, args[0],
+				rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"aws-auth"}, Verbs: args[1:]}))
 		},
 	})
 }

@@ -7,109 +7,72 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	rbacv1 "k8s.io/api/rbac/v1"
 
-	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/trial"
 )
 
-// What takes agents: testdata/status. Every script has a cluster of its own
-// without nodes, in whose IAM there is the group Developers of ana and ben.
+// What takes agents: testdata/status.
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	type key struct{} // of the script's cluster
-	of := func(ts *testscript.TestScript) *trial.Cluster { return ts.Value(key{}).(*trial.Cluster) }
-	node := func(ts *testscript.TestScript, name string) *fleet.Node {
-		for _, n := range of(ts).Nodes() {
-			if n.Name == name {
-				return n
-			}
-		}
-		ts.Fatalf("there is no node %s", name)
-		return nil
-	}
-	path := trial.Binary(t)
-	testscript.Run(t, testscript.Params{
-		Dir:      "testdata/status",
-		Deadline: time.Now().Add(10 * trial.Patience),
-		Setup: func(env *testscript.Env) error {
-			t, ok := env.T().(testing.TB)
-			if !ok {
-				return errors.New("testscript gives no testing.TB")
-			}
-			c := trial.New(t, "", trial.Options{})
-			c.AWS.SetMembers("Developers", "ana", "ben")
-			env.Vars = append(env.Vars, c.Env()...)
-			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
-			env.Setenv("NAMESPACE", c.Namespace)
-			env.Setenv("AWS_AUTH", c.AWSAuthNamespace+"/aws-auth")
-			env.Values[key{}] = c
-			return nil
+	scripts(t, "status", map[string]command{
+		// settles CODE COMMAND... runs a command until it ends with that status.
+		"settles": func(ts *testscript.TestScript, _ *trial.Cluster, _ bool, args []string) {
+			settles(ts, args[0], args[1:], func(string) bool { return true })
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			// settles CODE COMMAND... runs a command until it ends with that status.
-			"settles": func(ts *testscript.TestScript, _ bool, args []string) {
-				settles(ts, args[0], args[1:], func(string) bool { return true })
-			},
-			// shows REGEXP CODE COMMAND... runs a command until it ends with that
-			// status and prints such a line.
-			"shows": func(ts *testscript.TestScript, _ bool, args []string) {
-				line, err := regexp.Compile("(?m)" + args[0])
-				ts.Check(err)
-				settles(ts, args[1], args[2:], line.MatchString)
-			},
-			// mount FILE is the config of all nodes from now on.
-			"mount": func(ts *testscript.TestScript, _ bool, args []string) { of(ts).Mount(ts.ReadFile(args[0])) },
-			// start NODE ROLE [FLAG...] adds a node and starts its agent.
-			"start": func(ts *testscript.TestScript, _ bool, args []string) {
-				of(ts).StartNode(args[0], args[1], args[2:]...)
-			},
-			// terminate NODE ends an agent as the kubelet does, crash NODE at once.
-			"terminate": func(ts *testscript.TestScript, _ bool, args []string) {
-				ctx, cancel := context.WithTimeout(of(ts).T.Context(), trial.Patience)
-				defer cancel()
-				ts.Check(node(ts, args[0]).Terminate(ctx))
-			},
-			"crash": func(ts *testscript.TestScript, _ bool, args []string) { node(ts, args[0]).Kill() },
-			// edit KEY=FILE has somebody else write a key of aws-auth.
-			"edit": func(ts *testscript.TestScript, _ bool, args []string) {
-				name, file, _ := strings.Cut(args[0], "=")
-				text := ts.ReadFile(file)
-				of(ts).Edit(func(data map[string]string) { data[name] = text })
-			},
-			"members": func(ts *testscript.TestScript, _ bool, args []string) { of(ts).AWS.SetMembers("Developers", args...) },
-			"deny": func(ts *testscript.TestScript, _ bool, args []string) {
-				of(ts).AWS.Heal()
-				for _, operation := range args {
-					of(ts).AWS.Fail(operation, awsfake.Deny())
-				}
-			},
-			// let USER get KIND NAME lets somebody read that of the agents'
-			// namespace, or aws-auth.
-			"let": func(ts *testscript.TestScript, _ bool, args []string) {
-				c := of(ts)
-				namespace, group := c.Namespace, map[string]string{"leases": "coordination.k8s.io", "daemonsets": "apps", "controllerrevisions": "apps"}[args[2]]
-				if args[3] == "aws-auth" {
-					namespace = c.AWSAuthNamespace
-				}
-				rule := rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{args[2]}, Verbs: []string{args[1]}}
-				if args[1] == "get" {
-					rule.ResourceNames = []string{args[3]}
-				}
-				ts.Check(grantAs(c, namespace, strings.Join(args, "-"), args[0], rule))
-			},
+		// shows REGEXP CODE COMMAND... runs a command until it ends with that
+		// status and prints such a line.
+		"shows": func(ts *testscript.TestScript, _ *trial.Cluster, _ bool, args []string) {
+			line, err := regexp.Compile("(?m)" + args[0])
+			ts.Check(err)
+			settles(ts, args[1], args[2:], line.MatchString)
+		},
+		// mount FILE is the config of all nodes from now on.
+		"mount": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			c.Mount(ts.ReadFile(args[0]))
+		},
+		// start NODE ROLE [FLAG...] adds a node and starts its agent.
+		"start": func(_ *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			c.StartNode(args[0], args[1], args[2:]...)
+		},
+		// terminate NODE ends an agent as the kubelet does, crash NODE at once.
+		"terminate": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			ctx, cancel := context.WithTimeout(c.T.Context(), trial.Patience)
+			defer cancel()
+			ts.Check(nodeOf(ts, c, args[0]).Terminate(ctx))
+		},
+		"crash": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) { nodeOf(ts, c, args[0]).Kill() },
+		// let USER get KIND NAME lets somebody read that of the agents'
+		// namespace, or aws-auth.
+		"let": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			namespace, group := c.Namespace, map[string]string{"leases": "coordination.k8s.io", "daemonsets": "apps", "controllerrevisions": "apps"}[args[2]]
+			if args[3] == "aws-auth" {
+				namespace = c.AWSAuthNamespace
+			}
+			rule := rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{args[2]}, Verbs: []string{args[1]}}
+			if args[1] == "get" {
+				rule.ResourceNames = []string{args[3]}
+			}
+			ts.Check(grantAs(c, namespace, strings.Join(args, "-"), args[0], rule))
 		},
 	})
+}
+
+func nodeOf(ts *testscript.TestScript, c *trial.Cluster, name string) *fleet.Node {
+	for _, n := range c.Nodes() {
+		if n.Name == name {
+			return n
+		}
+	}
+	ts.Fatalf("there is no node %s", name)
+	return nil
 }
 
 // settles runs a command until it ends with a status and what it prints is good.
