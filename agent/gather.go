@@ -279,13 +279,14 @@ func (g *gatherer) gather(spec *Spec, doc *awsauth.Document, ledger *awsauth.Led
 	if spec.Nodes.Report {
 		out.required = append(out.required, live...)
 	}
-	g.remember(out)
+	g.remember(out, view.at)
 	out.states = g.sourceStates(out, view.at)
 	return out
 }
 
-// remember keeps when each kind of source was last right.
-func (g *gatherer) remember(out gathered) {
+// remember keeps when each kind of source was last right. IAM was last asked at
+// asked.
+func (g *gatherer) remember(out gathered, asked time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	failed := map[string]bool{}
@@ -293,7 +294,11 @@ func (g *gatherer) remember(out gathered) {
 		failed[sourceKind(s.Name)] = failed[sourceKind(s.Name)] || s.Failed
 	}
 	for kind, bad := range failed {
-		if !bad {
+		switch {
+		case bad:
+		case kind == sourceSet || kind == sourceGroup:
+			g.success[kind] = asked
+		default:
 			g.success[kind] = g.now()
 		}
 	}

@@ -115,6 +115,12 @@ func TestSourceStates(t *testing.T) {
 	step("before IAM was asked", false, map[string]string{"permission-set/Admin": "0", "group/Devs": "0"})
 	step("all is well", true, map[string]string{"permission-set/Admin": "1, answered at 2m0s", "group/Devs": "1, answered at 2m0s"})
 	step("IAM was not asked again", false, map[string]string{"permission-set/Admin": "1, answered at 2m0s", "group/Devs": "1, answered at 2m0s"})
+	last := g.lastSuccess()
+	for kind, want := range map[string]time.Duration{sourceGroup: 2 * time.Minute, sourceSet: 2 * time.Minute, sourceFile: 3 * time.Minute} {
+		if got := last[kind].Sub(start); got != want {
+			t.Errorf("the metric says that %s answered at %s, want %s", kind, got, want)
+		}
+	}
 	w.usersErr["Devs"] = errors.New("denied")
 	step("a group fails", true, map[string]string{"permission-set/Admin": "1, answered at 4m0s", "group/Devs": "0, answered at 2m0s, since 4m0s denied"})
 	w.usersErr["Devs"] = errors.New("throttled")
