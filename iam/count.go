@@ -6,20 +6,21 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// counter counts the requests to IAM and STS: each page and each retry by
+// counter counts the requests to IAM, STS and EC2: each page and each retry by
 // itself, and those for credentials too.
 type counter struct{ requests *prometheus.CounterVec }
 
 func newCounter(r prometheus.Registerer) (counter, error) {
 	c := counter{prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "rolecall_iam_requests_total",
-		Help: "Requests sent to IAM and STS, retries included, by operation and by result: ok or why it failed.",
+		Help: "Requests sent to IAM, STS and EC2, retries included, by operation and by result: ok or why it failed.",
 	}, []string{"operation", "result"})}
 	if r == nil {
 		return c, nil
@@ -46,7 +47,7 @@ func (c counter) apiOptions() []func(*middleware.Stack) error {
 			func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 				out, metadata, err := next.HandleDeserialize(ctx, in)
 				switch middleware.GetServiceID(ctx) {
-				case iam.ServiceID, sts.ServiceID:
+				case iam.ServiceID, sts.ServiceID, ec2.ServiceID:
 					result := "ok"
 					if err != nil {
 						result = Reason(err)

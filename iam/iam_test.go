@@ -508,10 +508,14 @@ func TestMetrics(t *testing.T) {
 	if _, err := open(t, iam.Options{Registerer: reg}).Caller(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := open(t, iam.Options{Registerer: reg}).NodeRoles(t.Context(), []string{"node"}); err != nil {
+		t.Fatal(err)
+	}
 	want := `
-# HELP rolecall_iam_requests_total Requests sent to IAM and STS, retries included, by operation and by result: ok or why it failed.
+# HELP rolecall_iam_requests_total Requests sent to IAM, STS and EC2, retries included, by operation and by result: ok or why it failed.
 # TYPE rolecall_iam_requests_total counter
 rolecall_iam_requests_total{operation="AssumeRole",result="ok"} 1
+rolecall_iam_requests_total{operation="DescribeInstances",result="ok"} 1
 rolecall_iam_requests_total{operation="GetCallerIdentity",result="ok"} 1
 rolecall_iam_requests_total{operation="GetGroup",result="ok"} 2
 rolecall_iam_requests_total{operation="GetGroup",result="throttled"} 1
