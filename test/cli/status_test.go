@@ -48,7 +48,9 @@ func TestStatus(t *testing.T) {
 			defer cancel()
 			ts.Check(nodeOf(ts, c, args[0]).Terminate(ctx))
 		},
-		"crash": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) { nodeOf(ts, c, args[0]).Kill() },
+		"crash": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			nodeOf(ts, c, args[0]).Kill()
+		},
 		// let USER get KIND NAME lets somebody read that of the agents'
 		// namespace, or aws-auth.
 		"let": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
