@@ -118,9 +118,10 @@ fmt: $(golangci_lint) ## Format the Go code
 	@$(call in_modules,$(golangci_lint) fmt ./...)
 
 .PHONY: generate
-generate: control-plane ## Render install.yaml and prometheusrule.yaml, and the config's JSON Schema
+generate: control-plane ## Render what is made of other files: manifests, the chart's copies, the JSON Schema
 	@$(GO) test ./config -run='^TestSchemaIsCurrent$$' -update
 	@$(GO) test ./manifests/monitoring -run='^TestPrometheusRuleIsTheRules$$' -update
+	@cp manifests/monitoring/rules.yaml manifests/monitoring/dashboard.json charts/rolecall/files/
 	@{ \
 		echo '# Rendered from manifests/base by "make generate": edit there. Applying this file'; \
 		echo '# puts the example back into the ConfigMap rolecall; keep your own config in an'; \

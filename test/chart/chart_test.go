@@ -231,7 +231,11 @@ awsAuth: {namespace: trial, name: try}
 		"DaemonSet rolecall-system/rolecall": {"!prometheus.io"},
 	}},
 	{"pod monitor", "rolecall", `podMonitor: {enabled: true, labels: {release: prometheus}, relabelings: [{action: labeldrop, regex: pod}]}`, map[string][]string{
-		"PodMonitor rolecall-system/rolecall": {"release: prometheus", "port: metrics", "interval: 30s", "action: labeldrop", "app.kubernetes.io/name: rolecall"},
+		"PodMonitor rolecall-system/rolecall": {"release: prometheus", "jobLabel: app.kubernetes.io/name", "port: metrics", "interval: 60s", "action: labeldrop", "app.kubernetes.io/name: rolecall"},
+	}},
+	{"alerts and dashboard", "rolecall", `{prometheusRule: {enabled: true, labels: {release: prometheus}}, dashboard: {enabled: true, namespace: trial}}`, map[string][]string{
+		"PrometheusRule rolecall-system/rolecall": {"release: prometheus", "alert: RolecallNoLeader", "{{ $labels.namespace }}"},
+		"ConfigMap trial/rolecall-dashboard":      {`grafana_dashboard: "1"`, "rolecall.json: |", `"panels": [`},
 	}},
 	{"service monitor", "rolecall", `{service: {enabled: true, annotations: {a: b}}, serviceMonitor: {enabled: true}}`, map[string][]string{
 		"Service rolecall-system/rolecall":        {"clusterIP: None", "a: b", "publishNotReadyAddresses: true"},
@@ -342,9 +346,24 @@ func TestOneVersion(t *testing.T) {
 	}
 }
 
+// What the chart has a copy of is what the manifests have: a chart holds no file
+// of a folder beside it. "make generate" copies them.
+func TestFilesAreTheManifests(t *testing.T) {
+	for _, name := range []string{"rules.yaml", "dashboard.json"} {
+		want, err := os.ReadFile(filepath.Join("../../manifests/monitoring", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(folder, "files", name))
+		if err != nil || !bytes.Equal(want, got) {
+			t.Errorf("charts/rolecall/files/%s is not that of manifests/monitoring (%v): run make generate", name, err)
+		}
+	}
+}
+
 // operator are the kinds of the Prometheus operator, which no API server has by
 // itself.
-var operator = []string{"PodMonitor", "ServiceMonitor"}
+var operator = []string{"PodMonitor", "ServiceMonitor", "PrometheusRule"}
 
 // A real API server takes everything, with no field that it does not know.
 func TestAPIServerTakesIt(t *testing.T) {
