@@ -147,6 +147,7 @@ type run struct {
 	retries   int
 	conflicts int
 	existed   bool
+	looked    bool    // after an error of which nobody knows that it can pass
 	lost      *Edited // a write that got no answer that tells
 	lostData  map[string]string
 	lostFrom  string // the resourceVersion that it was planned for
@@ -295,10 +296,10 @@ func (r *run) again(ctx context.Context, err error) error {
 			wait = max(wait, time.Duration(seconds)*time.Second)
 		}
 		r.retries++
-	case r.editor.Retry == nil && r.lost != nil && r.retries == 0:
+	case r.lost != nil && !r.looked:
 		// One look whether it was done all the same.
 		wait = soonest
-		r.retries++
+		r.looked = true
 	default:
 		return err
 	}

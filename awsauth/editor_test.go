@@ -213,6 +213,7 @@ func TestEditor(t *testing.T) {
 			want: rolesOf(a), wantErr: context.DeadlineExceeded, asked: []string{"get", "get"}, within: [2]time.Duration{40 * time.Second, 40 * time.Second},
 		},
 		{name: "lost and done", have: rolesOf(a), script: []step{fine, loses(errCut)}, do: upsert, want: rolesOf(a, b), asked: []string{"get", "update", "get"}, changes: 1},
+		{name: "lost and done, and nobody knows whether the error can pass", have: rolesOf(a), retry: &Retry{}, script: []step{fine, loses(errors.New("stream error"))}, do: upsert, want: rolesOf(a, b), asked: []string{"get", "update", "get"}, changes: 1},
 		{name: "lost and not done", have: rolesOf(a), script: []step{fine, fails(errCut)}, do: upsert, want: rolesOf(a, b), asked: []string{"get", "update", "get", "update"}, changes: 1},
 		{
 			name: "lost twice", have: rolesOf(a), script: []step{fine, fails(errCut), fine, fails(errCut)}, do: upsert, want: rolesOf(a),
