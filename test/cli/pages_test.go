@@ -18,7 +18,7 @@ import (
 var updatePages = flag.Bool("update-pages", false, "rewrite what commands print in the pages of docs")
 
 // pages are those whose commands are run.
-var pages = []string{"access-entries.md", "from-eksctl.md", "from-iam-eks-user-mapper.md", "from-sso-wrapper.md", "from-terraform.md", "iam-groups.md"}
+var pages = []string{"access-entries.md", "from-eksctl.md", "from-iam-eks-user-mapper.md", "from-sso-wrapper.md", "from-terraform.md", "iam-groups.md", "install.md", "uninstall.md"}
 
 // fence is a block of code: its info string and its text.
 var fence = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
