@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // A Process is one run of a program. Its methods may be called from several
@@ -81,6 +82,28 @@ func (p *Process) Err() error {
 func (p *Process) Signal(s syscall.Signal) error {
 	if err := p.os.Signal(s); err != nil {
 		return fmt.Errorf("send %v to process %d: %w", s, p.Pid, err)
+	}
+	return nil
+}
+
+// Pause stops the process in its tracks, and returns when it does nothing more:
+// a signal is sent before it is delivered, and to one thread after the other.
+// Elsewhere than on Linux it returns when it is sent.
+func (p *Process) Pause() error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	again, late := time.NewTicker(time.Millisecond), time.NewTimer(10*time.Second)
+	defer again.Stop()
+	defer late.Stop()
+	for !paused(p.Pid) {
+		select {
+		case <-again.C:
+		case <-p.done:
+			return fmt.Errorf("process %d has ended", p.Pid)
+		case <-late.C:
+			return fmt.Errorf("process %d does not stop", p.Pid)
+		}
 	}
 	return nil
 }

@@ -147,17 +147,22 @@ func (n *Node) Terminate(ctx context.Context) error {
 
 // Pause stops the agent's process in its tracks: it neither works nor renews,
 // and does not know it.
-func (n *Node) Pause() error { return n.signal(syscall.SIGSTOP) }
+func (n *Node) Pause() error {
+	return n.started(func(p *child.Process) error { return p.Pause() })
+}
 
 // Resume ends a [Node.Pause].
-func (n *Node) Resume() error { return n.signal(syscall.SIGCONT) }
+func (n *Node) Resume() error {
+	return n.started(func(p *child.Process) error { return p.Signal(syscall.SIGCONT) })
+}
 
-func (n *Node) signal(s syscall.Signal) error {
+// started does something with the agent's process.
+func (n *Node) started(do func(*child.Process) error) error {
 	p := n.current()
 	if p == nil {
 		return fmt.Errorf("%s was never started", n.Name)
 	}
-	return p.Signal(s)
+	return do(p)
 }
 
 // errEnded says that the agent's process has gone.

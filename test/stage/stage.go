@@ -261,18 +261,23 @@ func (cp *ControlPlane) RestartAPIServer(ctx context.Context) error {
 }
 
 // Pause freezes the API server: connections are accepted, nothing is answered.
-func (cp *ControlPlane) Pause() error { return cp.signal(syscall.SIGSTOP) }
+func (cp *ControlPlane) Pause() error {
+	return cp.running(func(p *process) error { return p.Pause() })
+}
 
 // Resume ends a [ControlPlane.Pause].
-func (cp *ControlPlane) Resume() error { return cp.signal(syscall.SIGCONT) }
+func (cp *ControlPlane) Resume() error {
+	return cp.running(func(p *process) error { return p.Signal(syscall.SIGCONT) })
+}
 
-func (cp *ControlPlane) signal(s syscall.Signal) error {
+// running does something with the API server's process.
+func (cp *ControlPlane) running(do func(*process) error) error {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	if cp.apiserver == nil {
 		return errors.New("the API server is not running")
 	}
-	return cp.apiserver.Signal(s)
+	return do(cp.apiserver)
 }
 
 // Stop ends both processes, waits until they have gone and removes the temporary
