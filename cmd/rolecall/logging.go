@@ -95,12 +95,17 @@ func bridgeKlog(log *slog.Logger) {
 	klog.SetSlogLogger(slog.New(calmer{log.Handler()}).With("logger", "client-go"))
 }
 
-// calmer lowers what client-go says of requests that we have ended ourselves:
-// at level error it would ask for somebody to act.
+// calmer lowers what client-go says of requests that we have ended ourselves, and
+// of Events of a term's last moment: at level error it would ask for somebody to
+// act.
 type calmer struct{ slog.Handler }
 
+// afterTheTerm is what client-go says of an Event that comes when the term's
+// broadcaster has ended (tools/record/event.go:325).
+const afterTheTerm = "Unable to write event (broadcaster is shut down)"
+
 func (h calmer) Handle(ctx context.Context, r slog.Record) error {
-	ended := false
+	ended := r.Message == afterTheTerm
 	r.Attrs(func(a slog.Attr) bool {
 		err, isError := a.Value.Any().(error)
 		ended = ended || isError && errors.Is(err, context.Canceled)

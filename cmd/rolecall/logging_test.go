@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -171,5 +172,20 @@ func TestProblemsAreLines(t *testing.T) {
 		var b bytes.Buffer
 		complain(&b, "warning", p.String())
 		clean(t, "the problem", b.String())
+	}
+}
+
+// Nobody has to act on what we have ended ourselves.
+func TestEndedRequestsAreNoErrors(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(calmer{slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})})
+	log.Error(afterTheTerm, "event", "one")
+	log.Error("a request", "err", fmt.Errorf("wrapped: %w", context.Canceled))
+	if out.Len() > 0 {
+		t.Errorf("logged is\n%s", &out)
+	}
+	log.Error("a request", "err", errors.New("refused"))
+	if !strings.Contains(out.String(), "refused") {
+		t.Error("what somebody has to act on is not logged")
 	}
 }

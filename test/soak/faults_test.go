@@ -184,7 +184,7 @@ var faults = []fault{
 			return err
 		}
 		return c.mend(ctx)
-	}, []string{"malformed"}},
+	}, []string{"malformed", "could not be read"}},
 	{"take the ledger away", func(ctx context.Context, c *cluster) error {
 		err := c.Client.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, fleet.LedgerName, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
