@@ -551,6 +551,29 @@ func (m *merge) plan() (*Plan, error) {
 	return p, nil
 }
 
+// proven is what the ledger has, of which nothing is pending any more if the write
+// is known to have been done. The ledger that is written ahead has another ID than
+// the one that aws-auth was signed with: what that proves must be in it, or it is
+// lost if the write behind it is.
+func (m *merge) proven() []Owned {
+	if !m.done {
+		return m.ledger.Owned
+	}
+	written := map[string]bool{}
+	for _, o := range m.ledger.Owned {
+		written[o.key()] = written[o.key()] || o.Pending && !o.Waiting
+	}
+	var out []Owned
+	for _, o := range m.ledger.Owned {
+		if !o.Pending && written[o.key()] {
+			continue // the other one has taken its place
+		}
+		o.Pending = o.Pending && o.Waiting
+		out = append(out, o)
+	}
+	return out
+}
+
 // ledgers works out what the ledger must hold before and after the write.
 func (m *merge) ledgers(p *Plan, settled *Ledger) {
 	current := m.ledger
@@ -569,9 +592,9 @@ func (m *merge) ledgers(p *Plan, settled *Ledger) {
 		}
 	}
 	known := make(map[string]*Owned, len(current.Owned))
-	for i, o := range current.Owned {
+	for _, o := range m.proven() {
 		k := o.key()
-		known[k] = &current.Owned[i]
+		known[k] = &o
 		// Of an entry that changes, both the old and the new one are ours
 		// until the write is known to have been done.
 		if !o.Pending || !changed[k] {

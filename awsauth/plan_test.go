@@ -691,3 +691,25 @@ func TestSignedWriteProvesWhatIsPending(t *testing.T) {
 		}
 	}
 }
+
+// What a signature proves is not lost with a write that somebody else spoils: the
+// ledger written ahead of it has another ID than the one that signed.
+func TestProofOutlivesASpoiltWrite(t *testing.T) {
+	guest, changes := user("guest", "guest", "dev"), role("changes", "old")
+	first := mustPlan(t, mustParse(t, nil), nil, Request{Sources: []Source{from("file", changes)}, Now: now})
+	ask := Request{Sources: []Source{from("file", role("changes", "new"), guest)}, Now: now}
+	p := mustPlan(t, first.After, settledOf(first, nil), ask)
+	stripped := stripMarks(t, p.After)
+
+	ask.Written = p.Ahead.ID() // its leader died before it could settle the ledger
+	ask.Sources = []Source{from("file", role("changes", "newer"), guest, role("more", "more"))}
+	spoilt := mustPlan(t, stripped, p.Ahead, ask)
+	if spoilt.Ahead == nil {
+		t.Fatal("nothing is written ahead: the test sees nothing")
+	}
+	again := mustPlan(t, stripped, spoilt.Ahead, ask)
+	gone := mustPlan(t, again.After, settledOf(again, spoilt.Ahead), Request{Now: now})
+	if diff := cmp.Diff([]string(nil), resolution(gone.After)); diff != "" {
+		t.Errorf("after nobody asks any more there is (-want +got):\n%s", diff)
+	}
+}

@@ -100,12 +100,15 @@ func bridgeKlog(log *slog.Logger) {
 // act.
 type calmer struct{ slog.Handler }
 
-// afterTheTerm is what client-go says of an Event that comes when the term's
-// broadcaster has ended (tools/record/event.go:325).
-const afterTheTerm = "Unable to write event (broadcaster is shut down)"
+// What client-go says of an Event that comes when the term's broadcaster has ended
+// (tools/record/event.go:325, :473).
+const (
+	afterTheTerm = "Unable to write event (broadcaster is shut down)"
+	atItsEnd     = "Unable to record event (will not retry!)"
+)
 
 func (h calmer) Handle(ctx context.Context, r slog.Record) error {
-	ended := r.Message == afterTheTerm
+	ended := r.Message == afterTheTerm || r.Message == atItsEnd
 	r.Attrs(func(a slog.Attr) bool {
 		err, isError := a.Value.Any().(error)
 		ended = ended || isError && errors.Is(err, context.Canceled)

@@ -180,6 +180,7 @@ func TestEndedRequestsAreNoErrors(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(calmer{slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})})
 	log.Error(afterTheTerm, "event", "one")
+	log.Error(atItsEnd, "err", errors.New("broadcaster already stopped"))
 	log.Error("a request", "err", fmt.Errorf("wrapped: %w", context.Canceled))
 	if out.Len() > 0 {
 		t.Errorf("logged is\n%s", &out)
