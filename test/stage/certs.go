@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -44,10 +45,20 @@ func newAuthority() (*authority, error) {
 	return &authority{cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}, nil
 }
 
+// ServerCertificate is a certificate, and its private key, of a server with these
+// names, for those who trust what is in [ControlPlane.AuthorityFile].
+func (cp *ControlPlane) ServerCertificate(names ...string) (tls.Certificate, error) {
+	pair, err := cp.authority.issue(pkix.Name{CommonName: names[0]}, names...)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(pair.cert, pair.key)
+}
+
 // issue signs a certificate that is good for a client and for a server on the
-// loopback address. Kubernetes takes the common name for the user's name and
-// the organizations for groups.
-func (a *authority) issue(subject pkix.Name) (keyPair, error) {
+// loopback address, and under names and on addresses if given. Kubernetes takes the common name for
+// the user's name and the organizations for groups.
+func (a *authority) issue(subject pkix.Name, names ...string) (keyPair, error) {
 	key, private, err := newKey()
 	if err != nil {
 		return keyPair{}, err
@@ -60,6 +71,13 @@ func (a *authority) issue(subject pkix.Name) (keyPair, error) {
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 	template.DNSNames = []string{"localhost"}
+	for _, name := range names {
+		if address := net.ParseIP(name); address != nil {
+			template.IPAddresses = append(template.IPAddresses, address)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return keyPair{}, err

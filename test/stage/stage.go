@@ -10,8 +10,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -34,6 +36,14 @@ type Options struct {
 	// AuditLog is a file that gets a line of JSON (audit.k8s.io/v1 Event, level
 	// Metadata) for each request, before it is answered. Default: none.
 	AuditLog string
+	// Address is where the API server listens. Default: a free port of 127.0.0.1.
+	Address netip.AddrPort
+	// Nodes makes this the control plane of a whole cluster, which kubelets join:
+	// kube-controller-manager and kube-scheduler run too, pods get ServiceAccounts,
+	// and a node may do what its name lets it (Node authorizer, NodeRestriction).
+	// Pods look for the API server at 10.0.0.1:443, the Service "kubernetes"; that
+	// it is found there is the caller's to see to.
+	Nodes bool
 	// APIServerFlags come after ours, so they win: "--v=4".
 	APIServerFlags []string
 	// Logger is told what is started and stopped. Default: nobody is.
@@ -52,6 +62,7 @@ type ControlPlane struct {
 
 	mu              sync.Mutex // held while a process is started or stopped
 	etcd, apiserver *process   // nil when not running
+	controllers     []*process // with Options.Nodes
 }
 
 // Start runs a control plane and returns when it is ready to be used: the API
@@ -93,22 +104,26 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
+	address := o.Address
+	if !address.IsValid() {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
 	}
-	cp.url = "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	cp.url = "https://" + address.String()
 	etcdURL := "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(etcdPort))
-	if err := cp.prepare(); err != nil {
+	if err := cp.prepare(address.Addr()); err != nil {
 		return nil, err
 	}
-	cp.flags = apiserverFlags(etcdURL, port, o.AuditLog != "")
+	cp.flags = slices.Concat(apiserverFlags(etcdURL, address), admissionFlags(o.Nodes))
 	if o.AuditLog != "" {
 		path, err := filepath.Abs(o.AuditLog)
 		if err != nil {
 			return nil, err
 		}
-		cp.flags = append(cp.flags, "--audit-log-path="+path)
+		cp.flags = append(cp.flags, "--audit-policy-file=audit-policy.yaml", "--audit-log-path="+path)
 	}
 	cp.flags = append(cp.flags, o.APIServerFlags...)
 
@@ -119,15 +134,21 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 	if err := cp.StartAPIServer(ctx); err != nil {
 		return nil, err
 	}
+	if o.Nodes {
+		if err := cp.startControllers(); err != nil {
+			return nil, err
+		}
+	}
 	return cp, nil
 }
 
-// prepare writes the files that the programs' flags name.
-func (cp *ControlPlane) prepare() (err error) {
+// prepare writes the files that the programs' flags name. The API server is
+// found at an address.
+func (cp *ControlPlane) prepare(address netip.Addr) (err error) {
 	if cp.authority, err = newAuthority(); err != nil {
 		return err
 	}
-	server, err := cp.authority.issue(pkix.Name{CommonName: "server"})
+	server, err := cp.authority.issue(pkix.Name{CommonName: "server"}, address.String())
 	if err != nil {
 		return err
 	}
@@ -141,6 +162,7 @@ func (cp *ControlPlane) prepare() (err error) {
 	}
 	for name, text := range map[string][]byte{
 		"ca.crt": cp.authority.pem, "server.crt": server.cert, "server.key": server.key,
+		"admin.crt": cp.admin.cert, "admin.key": cp.admin.key,
 		"service-account.key": accountKey, "audit-policy.yaml": []byte(auditPolicy),
 	} {
 		if err := os.WriteFile(filepath.Join(cp.dir, name), text, 0o600); err != nil {
@@ -169,26 +191,39 @@ func etcdFlags(url string) []string {
 	}
 }
 
-func apiserverFlags(etcdURL string, port int, audit bool) []string {
-	flags := []string{
-		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port),
+func apiserverFlags(etcdURL string, address netip.AddrPort) []string {
+	return []string{
+		"--bind-address=" + address.Addr().String(), "--advertise-address=" + address.Addr().String(), "--secure-port=" + strconv.Itoa(int(address.Port())),
 		"--etcd-servers=" + etcdURL, "--etcd-cafile=ca.crt", "--etcd-certfile=server.crt", "--etcd-keyfile=server.key",
 		"--tls-cert-file=server.crt", "--tls-private-key-file=server.key", "--client-ca-file=ca.crt",
-		"--authorization-mode=RBAC",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=service-account.key", "--service-account-signing-key-file=service-account.key",
 		"--service-cluster-ip-range=10.0.0.0/24",
+		"--endpoint-reconciler-type=none", // no kube-proxy here asks where the Service kubernetes leads
+	}
+}
+
+// admissionFlags say who may do what, in a cluster with real nodes and without.
+func admissionFlags(nodes bool) []string {
+	if nodes {
+		return []string{
+			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+			"--kubelet-client-certificate=admin.crt", "--kubelet-client-key=admin.key",
+			"--kubelet-preferred-address-types=InternalIP", // nobody here resolves the names of nodes
+		}
+	}
+	return []string{
+		"--authorization-mode=RBAC",
 		"--disable-admission-plugins=ServiceAccount", // it waits for a controller to make default accounts
-		"--endpoint-reconciler-type=none",            // no pod here asks for the kubernetes service
 	}
-	if audit {
-		flags = append(flags, "--audit-policy-file=audit-policy.yaml")
-	}
-	return flags
 }
 
 // URL is the API server's address, https://127.0.0.1:PORT.
 func (cp *ControlPlane) URL() string { return cp.url }
+
+// AuthorityFile is the certificate of the authority that the API server trusts,
+// PEM-encoded, for servers that are to trust the same.
+func (cp *ControlPlane) AuthorityFile() string { return filepath.Join(cp.dir, "ca.crt") }
 
 // StartAPIServer starts the API server again after [ControlPlane.StopAPIServer],
 // on the same port and data, and returns when it is ready, or fails after 2
@@ -280,13 +315,14 @@ func (cp *ControlPlane) running(do func(*process) error) error {
 	return do(cp.apiserver)
 }
 
-// Stop ends both processes, waits until they have gone and removes the temporary
+// Stop ends all processes, waits until they have gone and removes the temporary
 // folder. The error says if one had ended before, by itself. A second Stop does
 // nothing.
 func (cp *ControlPlane) Stop() error {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	err := errors.Join(stop(&cp.apiserver), stop(&cp.etcd))
+	err := cp.stopControllers()
+	err = errors.Join(err, stop(&cp.apiserver), stop(&cp.etcd))
 	if !cp.keep {
 		err = errors.Join(err, os.RemoveAll(cp.dir))
 	}
