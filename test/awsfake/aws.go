@@ -16,10 +16,11 @@ import (
 	"time"
 )
 
-// The example credentials of AWS's own documentation.
+// ExampleSecret is the secret key of everybody, from AWS's own documentation. So
+// is exampleKey.
 const (
 	exampleKey    = "AKIAIOSFODNN7EXAMPLE"
-	exampleSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+	ExampleSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 )
 
 // AWSOptions describe the account that an [AWS] holds. The zero value is
@@ -114,7 +115,7 @@ func (a *AWS) Env() []string {
 		"AWS_ENDPOINT_URL=" + url,
 		"AWS_ENDPOINT_URL_STS=" + url,
 		"AWS_ACCESS_KEY_ID=" + exampleKey,
-		"AWS_SECRET_ACCESS_KEY=" + exampleSecret,
+		"AWS_SECRET_ACCESS_KEY=" + ExampleSecret,
 		"AWS_REGION=" + a.options.Region,
 	}
 }

@@ -1,6 +1,7 @@
 package awsfake
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -14,14 +15,26 @@ const (
 )
 
 // instance is an EC2 instance, running.
-type instance struct{ profile string }
+type instance struct {
+	profile string
+	id      string // empty: by its place among all
+}
 
 // SetInstance starts an instance of that private DNS name with an instance
 // profile, none if that is empty.
 func (a *AWS) SetInstance(privateDNSName, profile string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.instances[privateDNSName] = instance{profile}
+	a.instances[privateDNSName] = instance{profile: profile}
+}
+
+// SetInstanceID gives an instance that was set an id of its own.
+func (a *AWS) SetInstanceID(privateDNSName, id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := a.instances[privateDNSName]
+	i.id = id
+	a.instances[privateDNSName] = i
 }
 
 // RemoveInstance ends an instance.
@@ -74,9 +87,17 @@ type (
 )
 
 // describeInstances knows the filter private-dns-name, with wildcards as EC2
-// has them, and takes every instance for running. Called with mu held.
+// has them, and ids, and takes every instance for running. Called with mu held.
 func (a *AWS) describeInstances(form url.Values) (any, *apiError) {
 	var asked []string
+	for i := 1; form.Has(fmt.Sprintf("InstanceId.%d", i)); i++ {
+		id := form.Get(fmt.Sprintf("InstanceId.%d", i))
+		name, ok := a.instanceOf(id)
+		if !ok {
+			return nil, &apiError{400, "InvalidInstanceID.NotFound", "The instance ID '" + id + "' does not exist"}
+		}
+		asked = append(asked, name)
+	}
 	for i := 1; form.Has(fmt.Sprintf("Filter.%d.Name", i)); i++ {
 		name := fmt.Sprintf("Filter.%d.", i)
 		switch form.Get(name + "Name") {
@@ -109,13 +130,24 @@ func (a *AWS) describeInstances(form url.Values) (any, *apiError) {
 		res.NextToken = encodeMarker(page+1, to)
 	}
 	for i, name := range names[from:to] {
-		x := instanceXML{ID: fmt.Sprintf("i-%017x", from+i+1), State: "running", DNSName: name}
+		id := cmp.Or(a.instances[name].id, fmt.Sprintf("i-%017x", from+i+1))
+		x := instanceXML{ID: id, State: "running", DNSName: name}
 		if profile := a.instances[name].profile; profile != "" {
 			x.Profile = &profileRef{a.arn("instance-profile", "/", profile), "AIPAIOSFODNN7EXAMPLE"}
 		}
 		res.Reservations = append(res.Reservations, reservationXML{fmt.Sprintf("r-%017x", from+i+1), []instanceXML{x}})
 	}
 	return res, nil
+}
+
+// instanceOf is the private DNS name of the instance with that id.
+func (a *AWS) instanceOf(id string) (name string, ok bool) {
+	for name, i := range a.instances {
+		if i.id == id {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 func (a *AWS) getInstanceProfile(form url.Values) (any, *apiError) {

@@ -21,6 +21,8 @@ type IMDSOptions struct {
 	Region     string // default eu-west-3
 	Zone       string // default the region's zone a
 	InstanceID string // default i-0123456789abcdef0
+
+	AccessKeyID string // of the role's credentials; default ASIAIOSFODNN7EXAMPLE
 }
 
 // IMDSFault is a way in which an [IMDS] fails.
@@ -77,6 +79,7 @@ func NewIMDS(o IMDSOptions) *IMDS {
 	set(&o.Region, "eu-west-3")
 	set(&o.Zone, o.Region+"a")
 	set(&o.InstanceID, "i-0123456789abcdef0")
+	set(&o.AccessKeyID, "ASIAIOSFODNN7EXAMPLE")
 	return &IMDS{
 		options:  o,
 		tokens:   map[string]time.Time{},
@@ -251,7 +254,7 @@ func (m *IMDS) metadata(path string) (status int, body string) {
 		now := time.Now().UTC().Truncate(time.Second)
 		return asJSON(map[string]any{
 			"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": now,
-			"AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": exampleSecret, "Token": "instance",
+			"AccessKeyId": o.AccessKeyID, "SecretAccessKey": ExampleSecret, "Token": "instance",
 			"Expiration": now.Add(6 * time.Hour),
 		})
 	case "/latest/meta-data/iam/info":

@@ -61,7 +61,7 @@ func (a *AWS) assumeRole(form url.Values, subject string) (any, *apiError) {
 	res.AssumedRoleUser.AssumedRoleID = "AROAIOSFODNN7EXAMPLE:" + sessionName
 	res.AssumedRoleUser.ARN = s.arn
 	res.Credentials.AccessKeyID = key
-	res.Credentials.SecretAccessKey = exampleSecret
+	res.Credentials.SecretAccessKey = ExampleSecret
 	res.Credentials.SessionToken = s.token
 	res.Credentials.Expiration = s.expires.UTC().Format(time.RFC3339Nano)
 	res.SubjectFromWebIdentityToken = subject
