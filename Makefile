@@ -84,6 +84,10 @@ test: control-plane prometheus ## Test everything, against a real kube-apiserver
 test-short: ## Test what needs no kube-apiserver
 	@$(call in_modules,$(GO) test -short $(each_testflags) ./...)
 
+.PHONY: e2e
+e2e: control-plane prometheus authenticator ## Do on three real nodes what users do (Linux, root; test/cluster/packages installs what it takes)
+	@export $(stage) ROLECALL_E2E=1; $(GO) test -v -count=1 -timeout=60m ./test/apply
+
 .PHONY: faults
 faults: control-plane ## Break what agents stand on; eight tools write while leaders die (minutes)
 	@export $(stage) ROLECALL_FAULTS=1; $(GO) test $(testflags) -parallel=4 ./test/faults ./test/writers ./test/soak
@@ -141,6 +145,10 @@ control-plane: ## Build etcd, kube-apiserver and kubectl (the first time: minute
 .PHONY: prometheus
 prometheus: ## Build prometheus and promtool (the first time: minutes)
 	@test/prometheus/build
+
+.PHONY: authenticator
+authenticator: ## Build aws-iam-authenticator (the first time: minutes)
+	@test/authenticator/build
 
 .PHONY: image
 image: ## Build the container image with CONTAINER_TOOL (docker)
