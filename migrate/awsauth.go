@@ -18,7 +18,8 @@ type item struct {
 	permissionSet string // in place of arn
 	username      string
 	groups        []string
-	unique        bool // another entry of the ARN is to be refused
+	unique        bool    // another entry of the ARN is to be refused
+	grants        []grant // of the service whose role it is
 }
 
 // configMap reads the manifest of a ConfigMap with aws-auth's keys. The keys

@@ -1,19 +1,20 @@
 package migrate
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/serviceaccess"
 )
 
-// emrRole is the name of the service-linked role to which eksctl maps the
-// service emr-containers (eksctl pkg/authconfigmap/service_access.go:33).
-const (
-	emrService = "emr-containers"
-	emrRole    = "AWSServiceRoleForAmazonEMRContainers"
-)
+// A grant lets a service into a namespace; value is where that stands.
+type grant struct {
+	value
+	serviceaccess.Grant
+}
 
 // isClusterConfig reports whether a document is eksctl's.
 func isClusterConfig(v value) bool {
@@ -55,23 +56,28 @@ func (r *reader) clusterConfig(v value) []item {
 				continue
 			}
 		case service.is():
-			name := r.text(service, emrService)
 			if arn.is() {
 				r.problem(service, "a service is mapped without an arn: write an entry of its own for the role")
 				continue
 			}
-			if name == "" {
+			g, ok := r.grant(m)
+			if !ok {
 				continue
 			}
-			if name != emrService {
-				r.problem(service, "eksctl knows no service %s: write %s, or the arn of the service's role", quote(name), emrService)
+			if it.username != "" || len(it.groups) > 0 {
+				r.note(service, "left out: eksctl takes neither a username nor groups for a service")
+			}
+			// The role and the username that eksctl maps. A service of several
+			// namespaces has one entry.
+			e := g.Entry()
+			if i := slices.IndexFunc(out, func(other item) bool { return len(other.grants) > 0 && other.arn == e.ARN }); i >= 0 {
+				out[i].grants = append(out[i].grants, g)
 				continue
 			}
-			// The role and the username that eksctl maps; the RBAC it makes is
-			// no part of aws-auth.
-			it.kind, it.arn, it.username = awsauth.Role, "arn:$PARTITION:iam::$ACCOUNTID:role/"+emrRole, emrService
-			namespace := r.text(m.field("namespace"), "emr")
-			r.note(service, "eksctl also makes a Role and a RoleBinding for the user %s in namespace %s, which rolecall does not: those that are there stay; in a new cluster make them as https://docs.aws.amazon.com/emr/latest/EMR-on-EKS-DevelopmentGuide/setting-up-cluster-access.html says", emrService, quote(namespace))
+			it.kind, it.arn, it.username, it.groups, it.grants = e.Kind, e.ARN, e.Username, nil, []grant{g}
+		case m.field("namespace").is():
+			r.problem(m.field("namespace"), "a namespace is a service's: write serviceName: %s beside it", serviceaccess.EMRContainers)
+			continue
 		default:
 			it.arn = r.text(arn, exampleRole)
 			if it.arn == "" {
@@ -88,6 +94,28 @@ func (r *reader) clusterConfig(v value) []item {
 		out = append(out, it)
 	}
 	return out
+}
+
+// grant reads a mapping that lets a service into a namespace.
+func (r *reader) grant(m value) (grant, bool) {
+	service, namespace := m.field("serviceName"), m.field("namespace")
+	g := grant{service, serviceaccess.Grant{Service: r.text(service, serviceaccess.EMRContainers)}}
+	if !namespace.is() {
+		r.problem(service, "the service has no namespace: write namespace: emr, where it is to run")
+		return g, false
+	}
+	g.Namespace = r.text(namespace, "emr")
+	if g.Service == "" || g.Namespace == "" {
+		return g, false
+	}
+	before := len(r.problems)
+	if err := serviceaccess.CheckService(g.Service); err != nil {
+		r.problem(service, "%v", err)
+	}
+	if err := serviceaccess.CheckNamespace(g.Namespace); err != nil {
+		r.problem(namespace, "%v", err)
+	}
+	return g, len(r.problems) == before
 }
 
 // FromEksctl makes a config of eksctl's ClusterConfig, or of what "eksctl get
@@ -120,6 +148,9 @@ func FromEksctl(file string, data []byte) (*Result, error) {
 	for _, it := range d.items {
 		if it.unique {
 			d.note(it.value, "noDuplicateARNs needs no equivalent: rolecall never writes a second entry of an ARN")
+		}
+		for _, g := range it.grants {
+			d.note(g.value, "eksctl also makes a Role and a RoleBinding %s in namespace %s, which no config asks for: those that are there stay; in a new cluster make them by: rolecall upsert --service-name %s --service-namespace %s", g.Service, quote(g.Namespace), g.Service, g.Namespace)
 		}
 	}
 	return d.result()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/serviceaccess"
 )
 
 const exampleRole = "arn:aws:iam::111122223333:role/NAME"
@@ -33,6 +34,9 @@ type Input struct {
 	// NoDuplicateARNs are the ARNs for which eksctl's noDuplicateARNs is set:
 	// where aws-auth has another entry of one, eksctl fails.
 	NoDuplicateARNs []string
+	// Services are those that eksctl lets into namespaces, in the order of the
+	// file. Their entries are in Entries.
+	Services []serviceaccess.Grant
 	// Notes say what of the file is not in Entries, or otherwise than it stands
 	// there, by line.
 	Notes []config.Problem
@@ -275,6 +279,11 @@ func (r *reader) check(in *Input, items []item) {
 		in.Entries = append(in.Entries, e)
 		if it.unique {
 			in.NoDuplicateARNs = append(in.NoDuplicateARNs, e.ARN)
+		}
+	}
+	for i := range items {
+		for _, g := range items[i].grants {
+			in.Services = append(in.Services, g.Grant)
 		}
 	}
 	if len(items) > 0 {

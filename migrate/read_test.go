@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/serviceaccess"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden part of testdata")
@@ -73,6 +74,37 @@ func listing(in *Input, err error) string {
 		fmt.Fprintf(&b, "note %s\n", n)
 	}
 	return b.String()
+}
+
+// A service of several namespaces is one entry, and a grant for each.
+func TestReadServices(t *testing.T) {
+	const file = `apiVersion: eksctl.io/v1alpha5
+kind: ClusterConfig
+iamIdentityMappings:
+  - {serviceName: emr-containers, namespace: b}
+  - {arn: "arn:aws:iam::111122223333:role/ops", username: ops}
+  - {serviceName: emr-containers, namespace: a, username: x, groups: [y]}
+`
+	in, err := Read("cluster.yaml", []byte(file), func(text string) (string, error) {
+		return strings.NewReplacer("$PARTITION", "aws-cn", "$ACCOUNTID", "111122223333").Replace(text), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Input{
+		Format: Eksctl,
+		Entries: []awsauth.Entry{
+			{Kind: awsauth.Role, ARN: "arn:aws-cn:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers", Username: "emr-containers"},
+			{Kind: awsauth.Role, ARN: "arn:aws:iam::111122223333:role/ops", Username: "ops"},
+		},
+		Services: []serviceaccess.Grant{{Service: "emr-containers", Namespace: "b"}, {Service: "emr-containers", Namespace: "a"}},
+	}
+	if diff := cmp.Diff(want, in, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Input{}, "Notes")); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if n := in.Notes; len(n) != 2 || !strings.Contains(n[1].String(), "neither a username nor groups") {
+		t.Errorf("notes: %q", n)
+	}
 }
 
 func TestRead(t *testing.T) {

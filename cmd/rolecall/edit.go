@@ -79,6 +79,8 @@ type handEdit struct {
 	force bool // no question, whatever goes
 	// concerns are those of the command itself.
 	concerns func(planned *awsauth.Edited) ([]concern, error)
+	// services are written before aws-auth, once everything was shown.
+	services *serviceEdit
 
 	shown string // what the person has seen
 }
@@ -112,9 +114,18 @@ func (h *handEdit) editor(command string) *awsauth.Editor {
 	return e
 }
 
-// review shows what is about to be written where that is wanted or needed, and
-// asks.
+// review shows what is about to be written, and writes what stands beside
+// aws-auth.
 func (h *handEdit) review(ctx context.Context, planned *awsauth.Edited) error {
+	if err := h.show(ctx, planned); err != nil {
+		return err
+	}
+	return h.services.write(ctx)
+}
+
+// show shows what is about to be written where that is wanted or needed, and
+// asks.
+func (h *handEdit) show(ctx context.Context, planned *awsauth.Edited) error {
 	var found []concern
 	if h.concerns != nil {
 		own, err := h.concerns(planned)
@@ -125,6 +136,7 @@ func (h *handEdit) review(ctx context.Context, planned *awsauth.Edited) error {
 	}
 	found = append(found, h.lockouts(planned)...)
 	found = append(found, h.owned(ctx, planned)...)
+	found = append(found, h.services.concerns()...)
 	grave := slices.ContainsFunc(found, func(c concern) bool { return c.grave })
 	asks := len(found) > 0 && !h.yes && !h.force && h.dryRun == dryRunNone && (grave || isTerminal(h.stdin))
 
@@ -142,6 +154,9 @@ func (h *handEdit) review(ctx context.Context, planned *awsauth.Edited) error {
 		}
 	}
 	if asks || h.diff {
+		if err := h.services.render(&b, newPalette(colour(out))); err != nil {
+			return err
+		}
 		renderDiff(&b, planned.Before.Data(), planned.After.Data(), h.o.name(), live, "edited", newPalette(colour(out)))
 	}
 	text := b.String()
@@ -247,6 +262,7 @@ type editReport struct {
 	Kind            string           `json:"kind"`
 	DryRun          dryRun           `json:"dryRun,omitempty"`
 	Changes         []awsauth.Change `json:"changes"`
+	Objects         []objectChange   `json:"objects,omitempty"`         // beside aws-auth, of AWS services
 	ResourceVersion string           `json:"resourceVersion,omitempty"` // of aws-auth as it stands then; none of a dry run
 }
 
@@ -257,7 +273,7 @@ func (h *handEdit) report(edited *awsauth.Edited) error {
 	}
 	switch h.output {
 	case "json", "yaml":
-		report := editReport{APIVersion: config.APIVersion, Kind: "Edit", Changes: edited.Changes, ResourceVersion: edited.ResourceVersion}
+		report := editReport{APIVersion: config.APIVersion, Kind: "Edit", Changes: edited.Changes, Objects: h.services.changes(), ResourceVersion: edited.ResourceVersion}
 		if report.Changes == nil {
 			report.Changes = []awsauth.Change{}
 		}
@@ -266,11 +282,13 @@ func (h *handEdit) report(edited *awsauth.Edited) error {
 		}
 		return printObject(h.stdout, h.output, report)
 	case "name":
+		h.services.names()
 		for i := range edited.Changes {
 			fmt.Fprintln(h.stdout, visible.Text(edited.Changes[i].Entry.ARN))
 		}
 		return nil
 	}
+	h.services.report()
 	name := visible.Text(h.o.name())
 	if edited.Creates {
 		fmt.Fprintf(h.stdout, "%s created%s\n", name, h.dryRun.note())
@@ -289,8 +307,25 @@ func (h *handEdit) report(edited *awsauth.Edited) error {
 	return nil
 }
 
-// explain puts beside an error what to do.
+// told is an error that says already what to do, and what was done.
+type told struct{ error }
+
+func (t told) Unwrap() error { return t.error }
+
+// explain puts beside an error what to do, and what was done before it.
 func (h *handEdit) explain(err error) error {
+	if already := (told{}); errors.As(err, &already) {
+		return err
+	}
+	err = h.advised(err)
+	if done := h.services.done(); done != "" {
+		err = fmt.Errorf("%w%s", err, done)
+	}
+	return err
+}
+
+// advised puts beside an error what to do.
+func (h *handEdit) advised(err error) error {
 	var malformed *awsauth.ParseError
 	var not *awsauth.NotFoundError
 	var exists *awsauth.ExistsError

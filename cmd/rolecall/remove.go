@@ -91,6 +91,7 @@ func (f *removeFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	f.tellOfMore(h, edited)
+	h.tellOfServices(edited)
 	return nil
 }
 
@@ -219,5 +220,9 @@ func (f *removeByUsernameFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return h.explain(err)
 	}
-	return h.report(edited)
+	if err := h.report(edited); err != nil {
+		return err
+	}
+	h.tellOfServices(edited)
+	return nil
 }

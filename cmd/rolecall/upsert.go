@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/iam"
 	"github.com/rolecall/rolecall/migrate"
+	"github.com/rolecall/rolecall/serviceaccess"
 )
 
 // entryFlags name entries, in the spellings of keikoproj/aws-auth and of eksctl
@@ -121,6 +122,8 @@ type upsertFlags struct {
 	updateUsername bool
 	noDuplicates   bool
 	force          bool
+
+	service, serviceNamespace string
 }
 
 func newUpsert() *cobra.Command {
@@ -139,6 +142,12 @@ to them; without --groups they stay. --username replaces the username, unless
 authenticator goes by is changed, the last one. A role is written without its
 path, since the authenticator never matches one.
 
+An AWS service is let into a namespace by --service-name and --service-namespace,
+as eksctl does it: beside the entry of its role, a Role and a RoleBinding of the
+service's name are made there, before aws-auth is written. A Role of that name
+that grants as much stays; one with other rules is shown and asked for. The
+role's account is that of the AWS credentials found here, or --role-arn says it.
+
 A file (-f) is a config of rolecall's, an aws-auth ConfigMap or the text of its
 keys, or eksctl's ClusterConfig with iamIdentityMappings. $ACCOUNTID and
 $PARTITION in it are those of the AWS credentials found here.
@@ -152,6 +161,7 @@ The exit status is 0 if aws-auth is as asked, else 1: also if the answer is no.`
     --username 'system:node:{{EC2PrivateDNSName}}' --groups system:bootstrappers,system:nodes
   rolecall upsert --user-arn arn:aws:iam::111122223333:user/ana --groups viewers --append
   rolecall upsert --account 444455556666
+  rolecall upsert --service-name emr-containers --service-namespace emr
   rolecall upsert -f mappings.yaml --dry-run=server --diff
   rolecall upsert --maproles --rolearn arn:aws:iam::111122223333:role/ops --username ops \
     --groups system:masters --retry --retry-max-count 5`,
@@ -162,11 +172,19 @@ The exit status is 0 if aws-auth is as asked, else 1: also if the answer is no.`
 	f.entry.addTo(cmd, &f.edit.objects)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.file, "filename", "f", "", "file with entries, - for standard input")
+	flags.StringVar(&f.service, "service-name", "", "AWS service to let into --service-namespace: "+strings.Join(serviceaccess.Services(), ", "))
+	flags.StringVar(&f.serviceNamespace, "service-namespace", "", "namespace that --service-name may work in")
 	flags.BoolVar(&f.append, "append", false, "add the groups to those that an entry has")
 	flags.BoolVar(&f.updateUsername, "update-username", true, "whether an entry that is there gets the username")
 	flags.BoolVar(&f.noDuplicates, "no-duplicate-arns", false, "refuse to change an entry that is there and otherwise than asked")
 	flags.BoolVar(&f.force, "force", false, "do not ask, and write ARNs and account ids that no identity can have")
 	f.entry.bare.watch(flags)
+	for name, complete := range map[string]cobra.CompletionFunc{
+		"service-name":      cobra.FixedCompletions(serviceaccess.Services(), cobra.ShellCompDirectiveNoFileComp),
+		"service-namespace": completeNamespace,
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(name, complete) // it fails where there is no such flag
+	}
 	return cmd
 }
 
@@ -189,26 +207,82 @@ func (f *upsertFlags) run(cmd *cobra.Command, args []string) error {
 		NoDuplicates: f.noDuplicates, AnyARN: f.force,
 	}
 	entries := f.entry.entries()
+	var grants []serviceaccess.Grant
 	switch {
+	case f.service != "" || f.serviceNamespace != "":
+		entry, err := f.serviceEntry(cmd.Context())
+		if err != nil {
+			return err
+		}
+		entries, grants = []awsauth.Entry{entry}, []serviceaccess.Grant{f.grant()}
 	case f.file != "" && (len(entries) > 0 || f.entry.username != "" || len(f.entry.groups) > 0):
 		return errors.New("--filename: entries stand in the file: write no flags for one beside it")
 	case f.file != "":
-		if entries, err = f.read(cmd.Context(), h, cmd.InOrStdin()); err != nil {
+		if entries, grants, err = f.read(cmd.Context(), h, cmd.InOrStdin()); err != nil {
 			return err
 		}
 	case len(entries) == 0:
-		return errors.New("nothing to upsert: write --role-arn, --user-arn, --account or -f FILE")
+		return errors.New("nothing to upsert: write --role-arn, --user-arn, --account, --service-name or -f FILE")
 	}
 	for _, e := range entries {
 		if bare, err := awsauth.RoleARN(e.ARN); e.Kind == awsauth.Role && err == nil && bare != e.ARN {
 			complainUnless(f.edit.quiet, h.stderr, fmt.Sprintf("%s is written as %s: the authenticator never matches a path", e.ARN, bare))
 		}
 	}
+	if len(grants) > 0 {
+		if h.services, err = newServiceEdit(cmd.Context(), h, "upsert", grants); err != nil {
+			return err
+		}
+	}
 	edited, err := h.editor("upsert").Upsert(cmd.Context(), opts, entries...)
+	if err == nil && len(edited.Changes) == 0 && h.services != nil {
+		err = h.review(cmd.Context(), edited) // an editor that has nothing to write asks nobody
+	}
 	if err != nil {
 		return h.explain(f.hint(err))
 	}
 	return h.report(edited)
+}
+
+func (f *upsertFlags) grant() serviceaccess.Grant {
+	return serviceaccess.Grant{Service: f.service, Namespace: f.serviceNamespace}
+}
+
+// serviceEntry is the entry of the service's role. Its account is asked of STS
+// unless the ARN is given.
+func (f *upsertFlags) serviceEntry(ctx context.Context) (awsauth.Entry, error) {
+	none := awsauth.Entry{}
+	switch {
+	case f.file != "":
+		return none, errors.New("--filename: a service stands in the file, as eksctl's serviceName: write no --service-name beside it")
+	case f.service == "":
+		return none, errors.New("--service-namespace: write the service with --service-name")
+	case f.serviceNamespace == "" && f.edit.objects.kube.namespace != "":
+		return none, fmt.Errorf("--service-name: --namespace is that of the agents here: write --service-namespace %s", f.edit.objects.kube.namespace)
+	case f.serviceNamespace == "":
+		return none, errors.New("--service-name: write the namespace that the service may work in with --service-namespace")
+	case f.entry.userARN != "", len(f.entry.accounts) > 0, f.entry.username != "", len(f.entry.groups) > 0:
+		return none, errors.New("--service-name: who the service is stands fast: write --role-arn at most beside it")
+	}
+	if err := serviceaccess.CheckService(f.service); err != nil {
+		return none, fmt.Errorf("--service-name: %w", err)
+	}
+	if err := serviceaccess.CheckNamespace(f.serviceNamespace); err != nil {
+		return none, fmt.Errorf("--service-namespace: %w", err)
+	}
+	entry, role := f.grant().Entry(), f.grant().RoleName()
+	if arn := f.entry.roleARN + f.entry.arn; arn != "" {
+		if !strings.HasSuffix(arn, "/"+role) {
+			return none, fmt.Errorf("--role-arn: %s is not the role of %s, which is named %s", arn, f.service, role)
+		}
+		entry.ARN = arn
+		return entry, nil
+	}
+	var err error
+	if entry.ARN, err = ownAccount(ctx)(entry.ARN); err != nil {
+		return none, fmt.Errorf("the account of the role %s is not known: %w; or write it: --role-arn arn:aws:iam::111122223333:role/%s", role, err, role)
+	}
+	return entry, nil
 }
 
 // ownAccount fills in the account of the AWS credentials found here. STS is asked
@@ -243,7 +317,7 @@ func (f *upsertFlags) hint(err error) error {
 
 // read reads the entries of a file. A file that was read from standard input
 // leaves nobody to ask.
-func (f *upsertFlags) read(ctx context.Context, h *handEdit, stdin io.Reader) ([]awsauth.Entry, error) {
+func (f *upsertFlags) read(ctx context.Context, h *handEdit, stdin io.Reader) ([]awsauth.Entry, []serviceaccess.Grant, error) {
 	var data []byte
 	var err error
 	name := f.file
@@ -254,17 +328,17 @@ func (f *upsertFlags) read(ctx context.Context, h *handEdit, stdin io.Reader) ([
 		data, err = os.ReadFile(f.file)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	in, err := migrate.Read(name, data, ownAccount(ctx))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, n := range in.Notes {
 		complainUnless(f.edit.quiet, h.stderr, n.String())
 	}
 	if len(in.Entries) == 0 {
-		return nil, fmt.Errorf("%s: it has no entries", name)
+		return nil, nil, fmt.Errorf("%s: it has no entries", name)
 	}
 	h.concerns = func(planned *awsauth.Edited) ([]concern, error) {
 		for i := range planned.Changes {
@@ -275,5 +349,5 @@ func (f *upsertFlags) read(ctx context.Context, h *handEdit, stdin io.Reader) ([
 		}
 		return nil, nil
 	}
-	return in.Entries, nil
+	return in.Entries, in.Services, nil
 }

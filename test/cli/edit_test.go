@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,7 @@ import (
 // What edits aws-auth by hand: testdata/edit.
 func TestEditCommands(t *testing.T) {
 	t.Parallel()
-	scripts(t, "edit", map[string]command{
+	more := map[string]command{
 		// manager NAME holds that this was the last to write aws-auth.
 		"manager": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
 			fields := c.Now().ManagedFields
@@ -36,7 +37,9 @@ func TestEditCommands(t *testing.T) {
 			ts.Check(grant(c, c.AWSAuthNamespace, args[0],
 				rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"aws-auth"}, Verbs: args[1:]}))
 		},
-	})
+	}
+	maps.Copy(more, ofServices)
+	scripts(t, "edit", more)
 }
 
 // Fifty processes at once lose nothing.

@@ -53,6 +53,7 @@ func scripts(t *testing.T, name string, more map[string]command) {
 			env.Vars = append(env.Vars, c.Env()...)
 			env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("NAMESPACE", c.Namespace)
+			env.Setenv("AWS_AUTH_NAMESPACE", c.AWSAuthNamespace)
 			env.Setenv("AWS_AUTH", c.AWSAuthNamespace+"/aws-auth")
 			env.Values[key{}] = c
 			return nil

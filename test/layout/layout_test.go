@@ -40,18 +40,19 @@ var (
 // rooms are the folders of the product. cmd is the only one that knows all the
 // others, and nobody knows cmd.
 var rooms = map[string]room{
-	"cmd":      {ours: []string{"agent", "awsauth", "config", "election", "history", "iam", "imds", "migrate", "recipe", "roster", "visible"}},
-	"agent":    {ours: []string{"awsauth", "history", "roster", "visible"}, never: aws, direct: yamls},
-	"awsauth":  {never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
-	"config":   {ours: []string{"awsauth"}, never: slices.Concat(aws, clients)},
-	"election": {never: aws},
-	"history":  {never: aws},
-	"iam":      {never: kubernetes},
-	"imds":     {never: kubernetes},
-	"migrate":  {ours: []string{"awsauth", "config", "visible"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
-	"recipe":   {ours: []string{"awsauth"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
-	"roster":   {never: aws},
-	"visible":  {never: slices.Concat(aws, []string{"k8s.io"})},
+	"cmd":           {ours: []string{"agent", "awsauth", "config", "election", "history", "iam", "imds", "migrate", "recipe", "roster", "serviceaccess", "visible"}},
+	"agent":         {ours: []string{"awsauth", "history", "roster", "visible"}, never: aws, direct: yamls},
+	"awsauth":       {never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
+	"config":        {ours: []string{"awsauth"}, never: slices.Concat(aws, clients)},
+	"election":      {never: aws},
+	"history":       {never: aws},
+	"iam":           {never: kubernetes},
+	"imds":          {never: kubernetes},
+	"migrate":       {ours: []string{"awsauth", "config", "serviceaccess", "visible"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
+	"recipe":        {ours: []string{"awsauth"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
+	"roster":        {never: aws},
+	"serviceaccess": {ours: []string{"awsauth"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
+	"visible":       {never: slices.Concat(aws, []string{"k8s.io"})},
 }
 
 // A pkg is what "go list -json" tells of a package.
