@@ -153,7 +153,7 @@ func (s *serviceEdit) write(ctx context.Context) error {
 
 // writeOne writes a change. If somebody else has written the object meanwhile,
 // it is written all the same as long as that has changed nothing of what the
-// person has seen.
+// person has seen; if the answer got lost, it looks whether it was written.
 func (s *serviceEdit) writeOne(ctx context.Context, c *serviceaccess.Change) error {
 	for {
 		err := s.access.Write(ctx, c)
@@ -161,12 +161,13 @@ func (s *serviceEdit) writeOne(ctx context.Context, c *serviceaccess.Change) err
 			complainUnless(s.quiet, s.stderr, fmt.Sprintf("%s is not tried: who may not bind every Role can't bind one that is not there yet", c))
 			return nil
 		}
-		if !errors.Is(err, awsauth.ErrConflict) {
+		conflict := errors.Is(err, awsauth.ErrConflict)
+		if err == nil || !conflict && refused(err) {
 			return err
 		}
 		now, planErr := s.access.Plan(ctx, c.Grant)
 		if planErr != nil {
-			return planErr
+			return fmt.Errorf("%w; and then: %w", err, planErr)
 		}
 		var again *serviceaccess.Change
 		for i := range now {
@@ -177,6 +178,8 @@ func (s *serviceEdit) writeOne(ctx context.Context, c *serviceaccess.Change) err
 		switch {
 		case again == nil:
 			return nil // it is as asked
+		case !conflict:
+			return err
 		case !again.Same(c):
 			return fmt.Errorf("%w: run the command again to see what it would do now", err)
 		}
@@ -184,9 +187,16 @@ func (s *serviceEdit) writeOne(ctx context.Context, c *serviceaccess.Change) err
 	}
 }
 
+// refused reports whether the API server has said no, so that nothing is
+// written.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Code < 500
+}
+
 // request makes requests, with --retry also again after what can pass.
 func (s *serviceEdit) request(ctx context.Context, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("not done within %s", s.timeout))
 	defer cancel()
 	wait := s.retryMinTime
 	for tries := 0; ; tries++ {

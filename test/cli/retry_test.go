@@ -15,6 +15,26 @@ import (
 	"github.com/rolecall/rolecall/test/trial"
 )
 
+// throughProxy is a kubeconfig of the agent's ServiceAccount, which may do what an
+// edit takes, that goes through a proxy. The proxy passes tokens on.
+func throughProxy(t *testing.T, cp *stage.ControlPlane, c *trial.Cluster) (*faultproxy.Proxy, string) {
+	t.Helper()
+	proxy, err := faultproxy.Start(cp.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	config, err := cp.ServiceAccountConfig(t.Context(), c.Namespace, "rolecall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := stage.WriteKubeconfig(kubeconfig, proxy.Config("person", config)); err != nil {
+		t.Fatal(err)
+	}
+	return proxy, kubeconfig
+}
+
 // What can pass is tried again where --retry says so, a conflict always, a refusal
 // never; an answer that got lost is looked for. Whatever happens, the entry stands
 // in aws-auth once, or not at all and the command says so.
@@ -46,21 +66,7 @@ func TestRetry(t *testing.T) {
 			t.Parallel()
 			c := trial.New(t, "", trial.Options{})
 			c.Create(map[string]string{"mapRoles": "- rolearn: arn:aws:iam::111122223333:role/theirs # by hand\n  username: theirs\n"})
-			proxy, err := faultproxy.Start(cp.Config())
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(proxy.Close)
-			// The proxy passes tokens on, and the agent's ServiceAccount may do what an
-			// edit takes.
-			config, err := cp.ServiceAccountConfig(t.Context(), c.Namespace, "rolecall")
-			if err != nil {
-				t.Fatal(err)
-			}
-			kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-			if err := stage.WriteKubeconfig(kubeconfig, proxy.Config("person", config)); err != nil {
-				t.Fatal(err)
-			}
+			proxy, kubeconfig := throughProxy(t, cp, c)
 			proxy.Add(faultproxy.Match{Verb: "update", Name: "aws-auth", Times: tt.times}, tt.fault)
 
 			ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)

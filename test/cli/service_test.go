@@ -1,8 +1,12 @@
 package cli_test
 
 import (
+	"context"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -10,6 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/rolecall/rolecall/serviceaccess"
+	"github.com/rolecall/rolecall/test/faultproxy"
+	"github.com/rolecall/rolecall/test/stage"
 	"github.com/rolecall/rolecall/test/trial"
 )
 
@@ -70,6 +77,95 @@ var ofServices = map[string]command{
 		ts.Check(grantAs(c, args[1], args[0]+"-"+strings.ReplaceAll(args[2]+"-"+args[3], ",", "-"), args[0],
 			rbacv1.PolicyRule{APIGroups: []string{rbacv1.GroupName}, Resources: strings.Split(args[2], ","), Verbs: strings.Split(args[3], ",")}))
 	},
+}
+
+// What goes wrong on the way to a service's Role and RoleBinding leaves aws-auth
+// unwritten, or says what was done; --retry tries again what can pass; and what
+// somebody else writes meanwhile is not overwritten unseen.
+func TestServiceFaults(t *testing.T) {
+	t.Parallel()
+	cp := stage.ForTest(t)
+	busy := faultproxy.Answer(apierrors.NewTooManyRequests("too many requests", 0))
+	role := faultproxy.Match{Verb: "create", Resource: "roles", Times: 1}
+	binding := faultproxy.Match{Verb: "create", Resource: "rolebindings", Times: 1}
+	write := faultproxy.Match{Verb: "update", Name: "aws-auth", Times: 1}
+	foreign := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "emr-containers"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get"}}}}
+	for _, tt := range []struct {
+		name   string
+		match  faultproxy.Match
+		fault  faultproxy.Action
+		other  *rbacv1.Role // that somebody else makes while the request is under way
+		flags  []string
+		code   int
+		stderr string
+		made   []bool // the Role, the RoleBinding, the entry
+	}{
+		{name: "busy before the first", match: role, fault: busy, code: 1, stderr: "too many requests; --retry tries again; AWS_AUTH is not written\n", made: []bool{false, false, false}},
+		{name: "busy before the second", match: binding, fault: busy, code: 1, stderr: "is not written; done already: Role emr-containers in namespace NAMESPACE created; to ask", made: []bool{true, false, false}},
+		{name: "busy before aws-auth", match: write, fault: busy, code: 1, stderr: "--retry tries again; done already: Role emr-containers in namespace NAMESPACE created, RoleBinding emr-containers in namespace NAMESPACE created; to ask", made: []bool{true, true, false}},
+		{name: "busy, --retry", match: role, fault: busy, flags: []string{"--retry", "--retry-min-time=10ms"}, made: []bool{true, true, true}},
+		{name: "given up", match: faultproxy.Match{Verb: "create", Resource: "roles"}, fault: busy, flags: []string{"--retry", "--retry-max-count=2", "--retry-min-time=10ms"}, code: 1, stderr: "given up after 2 retries", made: []bool{false, false, false}},
+		{name: "out of time", match: faultproxy.Match{Verb: "create", Resource: "roles"}, fault: busy, flags: []string{"--retry", "--retry-min-time=10ms", "--retry-max-count=1000000", "--timeout=1s"}, code: 1, stderr: "not done within 1s", made: []bool{false, false, false}},
+		{name: "the answer is lost, --retry", match: role, fault: faultproxy.LoseAnswer(), flags: []string{"--retry", "--retry-min-time=10ms"}, made: []bool{true, true, true}},
+		{name: "somebody makes the same", match: role, other: serviceaccess.Grant{Service: "emr-containers"}.Role(), made: []bool{true, true, true}},
+		{name: "somebody makes another", match: role, other: foreign, code: 1, stderr: "run the command again to see what it would do now", made: []bool{true, false, false}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := trial.New(t, "", trial.Options{})
+			c.Create(map[string]string{"mapRoles": "- rolearn: arn:aws:iam::111122223333:role/theirs # by hand\n  username: theirs\n"})
+			proxy, kubeconfig := throughProxy(t, cp, c)
+			user := "system:serviceaccount:" + c.Namespace + ":rolecall"
+			err := grantAs(c, c.Namespace, "rbac", user,
+				rbacv1.PolicyRule{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles", "rolebindings"}, Verbs: []string{"get", "create", "update", "escalate", "bind"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
+			defer cancel()
+			others := make(chan error, 1)
+			if tt.other == nil {
+				proxy.Add(tt.match, tt.fault)
+				others <- nil
+			} else {
+				hold := proxy.HoldBefore(tt.match)
+				go func() {
+					held, err := hold.Next(ctx)
+					if err == nil {
+						_, err = c.Client.RbacV1().Roles(c.Namespace).Create(ctx, tt.other, metav1.CreateOptions{})
+						held.Release()
+					}
+					others <- err
+				}()
+			}
+			cmd := exec.CommandContext(ctx, trial.Binary(t), append([]string{
+				"upsert", "--kubeconfig=" + kubeconfig, "--service-name=emr-containers", "--service-namespace=" + c.Namespace,
+			}, tt.flags...)...)
+			cmd.Env = c.Env()
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			_ = cmd.Run() // how it ended is looked at below
+			if err := <-others; err != nil {
+				t.Fatal(err)
+			}
+			says := strings.NewReplacer("NAMESPACE", c.Namespace, "AWS_AUTH", c.AWSAuthNamespace+"/aws-auth").Replace(tt.stderr)
+			if got := cmd.ProcessState.ExitCode(); got != tt.code || !strings.Contains(stderr.String(), says) {
+				t.Errorf("exit status %d, want %d and %q:\n%s", got, tt.code, says, &stderr)
+			}
+			made, err := c.Client.RbacV1().Roles(c.Namespace).Get(ctx, "emr-containers", metav1.GetOptions{})
+			_, bindingErr := c.Client.RbacV1().RoleBindings(c.Namespace).Get(ctx, "emr-containers", metav1.GetOptions{})
+			text := c.Now().Data["mapRoles"]
+			if got := []bool{err == nil, bindingErr == nil, strings.Contains(text, "AmazonEMRContainers")}; !slices.Equal(got, tt.made) {
+				t.Errorf("Role, RoleBinding and entry are there: %v, want %v", got, tt.made)
+			}
+			if tt.other != nil && len(made.Rules) != len(tt.other.Rules) {
+				t.Errorf("somebody else's Role was written: %v", made.Rules)
+			}
+			if !strings.HasPrefix(text, "- rolearn: arn:aws:iam::111122223333:role/theirs # by hand\n") {
+				t.Errorf("what others wrote has changed: %q", text)
+			}
+		})
+	}
 }
 
 func saveObject(ts *testscript.TestScript, neg bool, args []string, err error, object func() any) {
