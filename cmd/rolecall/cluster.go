@@ -87,8 +87,11 @@ func (o *objects) ledger(ctx context.Context) (*awsauth.Ledger, error) {
 		return nil, fmt.Errorf("read ConfigMap %s in namespace %s: %w", agent.LedgerName, o.namespace, err)
 	}
 	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
-	if err != nil {
+	switch {
+	case errors.Is(err, awsauth.ErrNewerLedger):
 		return nil, fmt.Errorf("ConfigMap %s in namespace %s: %w", agent.LedgerName, o.namespace, err)
+	case err != nil:
+		return nil, fmt.Errorf("ConfigMap %s in namespace %s is damaged: %w; a leader goes by the marks in aws-auth then, and writes it anew with its next change", agent.LedgerName, o.namespace, err)
 	}
 	return ledger, nil
 }

@@ -51,7 +51,11 @@ func (k *kubeFlags) client() (kubernetes.Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kubernetes.NewForConfig(cfg)
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the cluster: %w", err)
+	}
+	return client, nil
 }
 
 // tuned names the program in the API server's logs, speaks protobuf, and leaves

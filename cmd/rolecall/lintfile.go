@@ -179,7 +179,7 @@ func editFiles(docs []*lintDoc) ([]fileEdit, error) {
 			e.docs = append(e.docs, other)
 			now, err := authfile.Read(d.path, e.after)
 			if err == nil && other.number >= len(now) {
-				err = errors.New("it has lost a document")
+				err = errLostDocument
 			}
 			if err == nil {
 				mended, _ := awsauth.Mend(now[other.number].Data)
@@ -209,6 +209,10 @@ func editDir(d *lintDoc) ([]fileEdit, error) {
 	return edits, nil
 }
 
+// errLostDocument says that a file has fewer documents than before it was
+// mended.
+var errLostDocument = errors.New("it has lost a document")
+
 // reread puts into the file's documents what stands in it now.
 func (e *fileEdit) reread() error {
 	for _, d := range e.docs {
@@ -221,7 +225,10 @@ func (e *fileEdit) reread() error {
 			continue
 		}
 		now, err := authfile.Read(e.path, e.after)
-		if err != nil || d.number >= len(now) {
+		if err == nil && d.number >= len(now) {
+			err = errLostDocument
+		}
+		if err != nil {
 			return fmt.Errorf("%s cannot be read as it was written: %w", e.path, err)
 		}
 		d.file, d.data = now[d.number], now[d.number].Data

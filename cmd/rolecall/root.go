@@ -53,10 +53,27 @@ change. The other commands read, change and check aws-auth by hand.`,
 		completion.AddCommand(newCompletionKubectl())
 	}
 	completeFlags(root)
+	completeArgErrors(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 	})
 	return root
+}
+
+// completeArgErrors has the errors about arguments of all commands below cmd say
+// where to look on, as those about flags do.
+func completeArgErrors(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		completeArgErrors(sub)
+	}
 }
 
 // flagsFromEnvironment gives every flag that was not set the value of

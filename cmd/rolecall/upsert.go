@@ -338,7 +338,7 @@ func (f *upsertFlags) read(ctx context.Context, h *handEdit, stdin io.Reader) ([
 		complainUnless(f.edit.quiet, h.stderr, n.String())
 	}
 	if len(in.Entries) == 0 {
-		return nil, nil, fmt.Errorf("%s: it has no entries", name)
+		return nil, nil, fmt.Errorf("%s: it has no entries that could be written: what is left out is told above; give the file to the agent", name)
 	}
 	h.concerns = func(planned *awsauth.Edited) ([]concern, error) {
 		for i := range planned.Changes {

@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"os"
@@ -78,6 +80,44 @@ func TestClusterCommands(t *testing.T) {
 				ts.Fatalf("beside its data aws-auth has (-want +got):\n%s", diff)
 			}
 		},
+		// settle-ledger takes what is held back off the ledger, as a leader does
+		// that has acted.
+		"settle-ledger": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, _ []string) {
+			ledger := c.Ledger()
+			ledger.Held = nil
+			body, err := ledger.Encode()
+			ts.Check(err)
+			ts.Check(putLedger(c, body))
+		},
+		// break-ledger [newer] leaves in its place what nobody can read, or what
+		// only a newer version can.
+		"break-ledger": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			body := []byte("broken")
+			if len(args) > 0 {
+				var b bytes.Buffer
+				w := gzip.NewWriter(&b)
+				_, err := w.Write([]byte(`{"version": 99}`))
+				ts.Check(errors.Join(err, w.Close()))
+				body = b.Bytes()
+			}
+			ts.Check(putLedger(c, body))
+		},
+		// twin NUMBER makes a second revision of that number, as two leaders at
+		// once can.
+		"twin": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			revisions := c.Client.AppsV1().ControllerRevisions(c.Namespace)
+			list, err := revisions.List(c.T.Context(), metav1.ListOptions{})
+			ts.Check(err)
+			for i := range list.Items {
+				if r := &list.Items[i]; strconv.FormatInt(r.Revision, 10) == args[0] {
+					r.ObjectMeta = metav1.ObjectMeta{Name: r.Name + "-twin", Labels: r.Labels, Annotations: r.Annotations}
+					_, err := revisions.Create(c.T.Context(), r, metav1.CreateOptions{})
+					ts.Check(err)
+					return
+				}
+			}
+			ts.Fatalf("there is no revision %s", args[0])
+		},
 		// held NAME puts the ID of what is held back into a variable.
 		"held": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
 			ledger := c.Ledger()
@@ -117,6 +157,16 @@ func TestClusterCommands(t *testing.T) {
 			ts.Check(err)
 		},
 	})
+}
+
+func putLedger(c *trial.Cluster, body []byte) error {
+	cms := c.Client.CoreV1().ConfigMaps(c.Namespace)
+	cm, err := cms.Get(c.T.Context(), fleet.LedgerName, metav1.GetOptions{})
+	if err == nil {
+		cm.BinaryData[awsauth.LedgerKey] = body
+		_, err = cms.Update(c.T.Context(), cm, metav1.UpdateOptions{})
+	}
+	return err
 }
 
 func decorate(cm *corev1.ConfigMap) {

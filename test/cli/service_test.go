@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,6 +68,14 @@ var ofServices = map[string]command{
 			ts.Fatalf("%s holds a %q", args[1], kind.Kind)
 		}
 	},
+	// terminating NAME makes a namespace that is being deleted: nothing here
+	// finishes that.
+	"terminating": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+		namespaces := c.Client.CoreV1().Namespaces()
+		_, err := namespaces.Create(c.T.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: args[0]}}, metav1.CreateOptions{})
+		ts.Check(err)
+		ts.Check(namespaces.Delete(c.T.Context(), args[0], metav1.DeleteOptions{}))
+	},
 	// envsubst FILE fills the script's variables in where a file has $NAME.
 	"envsubst": func(ts *testscript.TestScript, _ *trial.Cluster, _ bool, args []string) {
 		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)), 0o600))
@@ -107,6 +116,7 @@ func TestServiceFaults(t *testing.T) {
 		{name: "given up", match: faultproxy.Match{Verb: "create", Resource: "roles"}, fault: busy, flags: []string{"--retry", "--retry-max-count=2", "--retry-min-time=10ms"}, code: 1, stderr: "given up after 2 retries", made: []bool{false, false, false}},
 		{name: "out of time", match: faultproxy.Match{Verb: "create", Resource: "roles"}, fault: busy, flags: []string{"--retry", "--retry-min-time=10ms", "--retry-max-count=1000000", "--timeout=1s"}, code: 1, stderr: "not done within 1s", made: []bool{false, false, false}},
 		{name: "the answer is lost, --retry", match: role, fault: faultproxy.LoseAnswer(), flags: []string{"--retry", "--retry-min-time=10ms"}, made: []bool{true, true, true}},
+		{name: "no look at the namespace", match: faultproxy.Match{Verb: "get", Resource: "namespaces", Times: 1}, fault: busy, code: 1, stderr: "read namespace NAMESPACE: too many requests; --retry tries again\n", made: []bool{false, false, false}},
 		{name: "somebody makes the same", match: role, other: serviceaccess.Grant{Service: "emr-containers"}.Role(), made: []bool{true, true, true}},
 		{name: "somebody makes another", match: role, other: foreign, code: 1, stderr: "run the command again to see what it would do now", made: []bool{true, false, false}},
 	} {

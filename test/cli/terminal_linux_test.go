@@ -80,3 +80,41 @@ func TestStatusOnATerminal(t *testing.T) {
 		t.Errorf("drawn are %d lines on 5, want the time, what needs a person in red, and that there is more:\n%q", n, drawn[0])
 	}
 }
+
+// Who interrupts a question has answered no.
+func TestInterruptedQuestion(t *testing.T) {
+	t.Parallel()
+	c := trial.New(t, "", trial.Options{})
+	before := c.Create(map[string]string{"mapRoles": "- rolearn: arn:aws:iam::111122223333:role/admin\n  username: admin\n  groups: [system:masters]\n"})
+	screen, tty := terminal(t, 50)
+	ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, trial.Binary(t), "remove", "arn:aws:iam::111122223333:role/admin")
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = append(c.Env(), "TERM=xterm"), tty, tty, tty
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var shown strings.Builder
+	until := func(text string) {
+		t.Helper()
+		part := make([]byte, 1<<10)
+		for !strings.Contains(shown.String(), text) {
+			n, err := screen.Read(part)
+			shown.Write(part[:n])
+			if err != nil {
+				t.Fatalf("%v, and no %q:\n%s", err, text, &shown)
+			}
+		}
+	}
+	until("? [y/N] ")
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	until("rolecall: interrupted: nothing is written\r\n")
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %v, want exit status 1", err)
+	}
+	if now := c.Now(); now.ResourceVersion != before.ResourceVersion {
+		t.Errorf("aws-auth was written: %q", now.Data)
+	}
+}
