@@ -1,82 +1,31 @@
 package awsauth
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 )
 
-var update = flag.Bool("update", false, "write testdata/edit anew")
-
 // TestEdit shows for each document under testdata/edit what a plan makes of
 // it: the archive holds the request, the keys before and, under after/, those
 // that changed.
 func TestEdit(t *testing.T) {
-	files, err := filepath.Glob("testdata/edit/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no documents: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			data := map[string]string{}
-			names := map[string]string{}
-			var req Request
-			given := &txtar.Archive{Comment: archive.Comment}
-			for _, f := range archive.Files {
-				if strings.HasPrefix(f.Name, "after/") {
-					continue
-				}
-				given.Files = append(given.Files, f)
-				if f.Name == "request.json" {
-					dec := json.NewDecoder(bytes.NewReader(f.Data))
-					dec.DisallowUnknownFields()
-					if err := dec.Decode(&req); err != nil {
-						t.Fatal(err)
-					}
-					continue
-				}
-				name, text := unescape(f.Name, string(f.Data))
-				data[name], names[name] = text, f.Name
-			}
-			req.Now = now
-			plan, err := MakePlan(parse(t, data), nil, req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if p := broken(plan.Before, &Ledger{}, req, plan); p != "" {
-				t.Error(p)
-			}
-			for _, f := range given.Files {
-				for name, as := range names {
-					if as == f.Name && plan.After.data[name] != data[name] {
-						given.Files = append(given.Files, txtar.File{Name: "after/" + as, Data: []byte(escape(as, plan.After.data[name]))})
-					}
-				}
-			}
-			got := txtar.Format(given)
-			if *update {
-				if err := os.WriteFile(file, got, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(txtar.Format(archive)), string(got)); diff != "" {
-				t.Errorf("-update writes it anew (-want +got):\n%s", diff)
-			}
-		})
-	}
+	golden(t, "edit", func(t *testing.T, given []txtar.File) []txtar.File {
+		data, request := givenKeys(given, "request.json")
+		var req Request
+		strictly(t, request, &req)
+		req.Now = now
+		plan, err := MakePlan(parse(t, data), nil, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := broken(plan.Before, &Ledger{}, req, plan); p != "" {
+			t.Error(p)
+		}
+		return changedKeys(given, data, plan.After)
+	})
 }
 
 // TestComments finds comments among quotes, plain scalars and brackets.

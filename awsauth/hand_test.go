@@ -1,13 +1,9 @@
 package awsauth
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,66 +31,31 @@ func (h *handEdit) on(doc *Document) (*Document, []Change, error) {
 // one after the other: the archive holds the edits, the keys before, what each
 // edit does or why not, and the keys that are otherwise in the end.
 func TestHand(t *testing.T) {
-	files, err := filepath.Glob("testdata/hand/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no documents: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
+	golden(t, "hand", func(t *testing.T, given []txtar.File) []txtar.File {
+		data, text := givenKeys(given, "edit.json")
+		var edits []handEdit
+		strictly(t, text, &edits)
+		doc := parse(t, data)
+		var said strings.Builder
+		for i := range edits {
+			next, changes, err := edits[i].on(doc)
+			fmt.Fprintf(&said, "%d:\n%s", i+1, sayChanges(changes, err))
 			if err != nil {
-				t.Fatal(err)
+				continue
 			}
-			given := &txtar.Archive{Comment: archive.Comment}
-			data := map[string]string{}
-			var edits []handEdit
-			for _, f := range archive.Files {
-				switch {
-				case f.Name == "edit.json":
-					dec := json.NewDecoder(bytes.NewReader(f.Data))
-					dec.DisallowUnknownFields()
-					if err := dec.Decode(&edits); err != nil {
-						t.Fatal(err)
-					}
-				case strings.HasPrefix(f.Name, "after/"), f.Name == "changes":
-					continue
-				default:
-					data[f.Name] = string(f.Data)
-				}
-				given.Files = append(given.Files, f)
+			if p := brokenHand(doc, next, changes, &edits[i]); p != "" {
+				t.Errorf("edit %d: %s", i+1, p)
 			}
-			doc := parse(t, data)
-			var said strings.Builder
-			for i := range edits {
-				next, changes, err := edits[i].on(doc)
-				fmt.Fprintf(&said, "%d:\n%s", i+1, sayChanges(changes, err))
-				if err != nil {
-					continue
-				}
-				if p := brokenHand(doc, next, changes, &edits[i]); p != "" {
-					t.Errorf("edit %d: %s", i+1, p)
-				}
-				doc = next
+			doc = next
+		}
+		results := []txtar.File{{Name: "changes", Data: []byte(said.String())}}
+		for _, k := range slices.Concat(Keys[:], []string{"theirs"}) { // also one that was not given
+			if text := doc.data[k]; text != data[k] {
+				results = append(results, txtar.File{Name: "after/" + k, Data: []byte(text)})
 			}
-			given.Files = append(given.Files, txtar.File{Name: "changes", Data: []byte(said.String())})
-			for _, k := range slices.Concat(Keys[:], []string{"theirs"}) {
-				if text := doc.data[k]; text != data[k] {
-					given.Files = append(given.Files, txtar.File{Name: "after/" + k, Data: []byte(text)})
-				}
-			}
-			got := txtar.Format(given)
-			if *update {
-				if err := os.WriteFile(file, got, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(txtar.Format(archive)), string(got)); diff != "" {
-				t.Errorf("-update writes it anew (-want +got):\n%s", diff)
-			}
-		})
-	}
+		}
+		return results
+	})
 }
 
 func sayChanges(changes []Change, err error) string {

@@ -3,7 +3,6 @@ package awsauth
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,59 +16,22 @@ import (
 // it: the archive holds the ARNs that the ledger has, the former keys and,
 // under after/, those that change.
 func TestRollBack(t *testing.T) {
-	files, err := filepath.Glob("testdata/rollback/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no documents: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			data, ledger := map[string]string{}, &Ledger{}
-			given := &txtar.Archive{Comment: archive.Comment}
-			for _, f := range archive.Files {
-				if strings.HasPrefix(f.Name, "after/") {
-					continue
-				}
-				given.Files = append(given.Files, f)
-				if f.Name == "ledger" {
-					for arn := range strings.FieldsSeq(string(f.Data)) {
-						ledger.Owned = append(ledger.Owned, Owned{Entry: Entry{Kind: Role, ARN: arn}})
-					}
-					continue
-				}
-				name, text := unescape(f.Name, string(f.Data))
-				data[name] = text
-			}
-			former := parse(t, data)
-			after, unmarked, err := RollBack(former, ledger)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if p := rolledBackBadly(former, ledger, after, unmarked); p != "" {
-				t.Error(p)
-			}
-			for _, f := range slices.Clone(given.Files) {
-				name, _ := unescape(f.Name, "")
-				if text := after.data[name]; text != data[name] {
-					given.Files = append(given.Files, txtar.File{Name: "after/" + f.Name, Data: []byte(escape(f.Name, text))})
-				}
-			}
-			got := txtar.Format(given)
-			if *update {
-				if err := os.WriteFile(file, got, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(txtar.Format(archive)), string(got)); diff != "" {
-				t.Errorf("-update writes it anew (-want +got):\n%s", diff)
-			}
-		})
-	}
+	golden(t, "rollback", func(t *testing.T, given []txtar.File) []txtar.File {
+		data, arns := givenKeys(given, "ledger")
+		ledger := &Ledger{}
+		for arn := range strings.FieldsSeq(string(arns)) {
+			ledger.Owned = append(ledger.Owned, Owned{Entry: Entry{Kind: Role, ARN: arn}})
+		}
+		former := parse(t, data)
+		after, unmarked, err := RollBack(former, ledger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := rolledBackBadly(former, ledger, after, unmarked); p != "" {
+			t.Error(p)
+		}
+		return changedKeys(given, data, after)
+	})
 }
 
 // TestRollBackKeepsAllElse rolls back to every document of the corpus after

@@ -177,7 +177,31 @@ func label(arn, keep, sep string) string {
 	return name + sep + hex.EncodeToString(sum[:4])
 }
 
+// A dialect is how a tool calls the fields of an access entry in YAML.
+type dialect struct{ kind, username, groups, policies, policy, scope string }
+
+// fields writes the fields that follow the ARN.
+func (e *AccessEntry) fields(w *writer, d dialect) {
+	w.line("      %s: %s", d.kind, e.Type)
+	if e.Username != "" {
+		w.line("      %s: %s", d.username, quoted(e.Username))
+	}
+	if len(e.Groups) > 0 {
+		w.line("      %s:", d.groups)
+		for _, g := range e.Groups {
+			w.line("        - %s", quoted(g))
+		}
+	}
+	if e.Admin {
+		w.line("      %s:", d.policies)
+		w.line("        - %s: %s", d.policy, quoted(e.AdminPolicy()))
+		w.line("          %s:", d.scope)
+		w.line("            %s: cluster", d.kind)
+	}
+}
+
 func (x *Export) cloudFormation() string {
+	names := dialect{"Type", "Username", "KubernetesGroups", "AccessPolicies", "PolicyArn", "AccessScope"}
 	w := &writer{}
 	x.head(w)
 	w.line("AWSTemplateFormatVersion: \"2010-09-09\"")
@@ -195,22 +219,7 @@ func (x *Export) cloudFormation() string {
 		w.line("    Properties:")
 		w.line("      ClusterName: %s", quoted(x.Cluster))
 		w.line("      PrincipalArn: %s", quoted(e.PrincipalARN))
-		w.line("      Type: %s", e.Type)
-		if e.Username != "" {
-			w.line("      Username: %s", quoted(e.Username))
-		}
-		if len(e.Groups) > 0 {
-			w.line("      KubernetesGroups:")
-			for _, g := range e.Groups {
-				w.line("        - %s", quoted(g))
-			}
-		}
-		if e.Admin {
-			w.line("      AccessPolicies:")
-			w.line("        - PolicyArn: %s", quoted(e.AdminPolicy()))
-			w.line("          AccessScope:")
-			w.line("            Type: cluster")
-		}
+		e.fields(w, names)
 	}
 	return w.String()
 }
@@ -265,6 +274,7 @@ func (x *Export) terraform() string {
 }
 
 func (x *Export) eksctl() string {
+	names := dialect{"type", "kubernetesUsername", "kubernetesGroups", "accessPolicies", "policyARN", "accessScope"}
 	w := &writer{}
 	x.head(w)
 	w.comment("", "Make them with: eksctl create accessentry -f FILE")
@@ -283,22 +293,7 @@ func (x *Export) eksctl() string {
 	for i := range x.Entries {
 		e := &x.Entries[i]
 		w.line("    - principalARN: %s", quoted(e.PrincipalARN))
-		w.line("      type: %s", e.Type)
-		if e.Username != "" {
-			w.line("      kubernetesUsername: %s", quoted(e.Username))
-		}
-		if len(e.Groups) > 0 {
-			w.line("      kubernetesGroups:")
-			for _, g := range e.Groups {
-				w.line("        - %s", quoted(g))
-			}
-		}
-		if e.Admin {
-			w.line("      accessPolicies:")
-			w.line("        - policyARN: %s", quoted(e.AdminPolicy()))
-			w.line("          accessScope:")
-			w.line("            type: cluster")
-		}
+		e.fields(w, names)
 	}
 	return w.String()
 }
