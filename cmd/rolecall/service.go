@@ -227,7 +227,7 @@ func (s *serviceEdit) explain(err error, g serviceaccess.Grant) error {
 	case apierrors.IsForbidden(err) && strings.Contains(text, escalation):
 		// What follows is a list of all the rules.
 		head, _, _ := strings.Cut(text, escalation)
-		return fmt.Errorf("%s%s: Kubernetes lets nobody give rights that he lacks. Have a cluster administrator run this, or give you the verbs escalate on roles and bind on rolebindings in namespace %s", head, escalation, g.Namespace)
+		return fmt.Errorf("%s%s: Kubernetes lets nobody give rights that he lacks. Have a cluster administrator run this, or give you the verbs escalate and bind on roles in namespace %s", head, escalation, g.Namespace)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%w; the service %s takes the rights to get, create and update roles and rolebindings in namespace %s", err, g.Service, g.Namespace)
 	}

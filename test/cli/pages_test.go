@@ -12,16 +12,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/test/trial"
 )
 
 var updatePages = flag.Bool("update-pages", false, "rewrite what commands print in the pages of docs")
 
-// pages are those whose commands are run.
-var pages = []string{"access-entries.md", "from-eksctl.md", "from-iam-eks-user-mapper.md", "from-sso-wrapper.md", "from-terraform.md", "iam-groups.md", "install.md", "uninstall.md"}
-
 // fence is a block of code: its info string and its text.
 var fence = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
+
+// A place is where the commands of a page run.
+type place struct {
+	file func(name, text string)     // makes one of the page
+	run  func(command string) string // what the command prints
+}
 
 // What the pages of docs show is what happens. A block with file=NAME is that
 // file; in a block "console" each line after "$ " is run by bash, and what
@@ -29,46 +33,44 @@ var fence = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
 // another tool, has every line of rolecall's taken for what the binary knows.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	binary := trial.Binary(t)
-	for _, page := range pages {
+	for page, at := range map[string]func(*testing.T, string) place{
+		"access-entries.md":           folder,
+		"from-aws-auth.md":            cluster,
+		"from-eksctl.md":              folder,
+		"from-iam-eks-user-mapper.md": folder,
+		"from-sso-wrapper.md":         folder,
+		"from-terraform.md":           folder,
+		"iam-groups.md":               folder,
+		"install.md":                  folder,
+		"uninstall.md":                folder,
+	} {
 		t.Run(page, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join("../../docs", page)
 			text, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			dir := t.TempDir()
-			run := func(command string) string {
-				var out bytes.Buffer
-				cmd := exec.CommandContext(t.Context(), "bash", "-c", command)
-				cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
-				cmd.Env = []string{"PATH=" + filepath.Dir(binary) + ":/usr/bin:/bin", "HOME=" + dir}
-				if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-					t.Fatalf("%s: %v", command, err)
-				}
-				return out.String()
-			}
+			at := at(t, string(text))
 			shown := 0
 			got := fence.ReplaceAllStringFunc(string(text), func(block string) string {
 				m := fence.FindStringSubmatch(block)
 				info, body := m[1], m[2]
 				switch _, name, isFile := strings.Cut(info, "file="); {
 				case isFile:
-					if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o600); err != nil {
-						t.Fatal(err)
-					}
+					at.file(name, body)
 				case info == "console":
 					var b strings.Builder
 					for line := range strings.Lines(body) {
 						if command, ok := strings.CutPrefix(line, "$ "); ok {
 							shown++
 							b.WriteString(line)
-							b.WriteString(run(command))
+							b.WriteString(at.run(command))
 						}
 					}
 					return "```console\n" + b.String() + "```"
 				case info == "sh":
-					checkCommands(t, run, body)
+					checkCommands(t, at.run, body)
 				}
 				return block
 			})
@@ -82,10 +84,53 @@ func TestPages(t *testing.T) {
 				return
 			}
 			if diff := cmp.Diff(string(text), got); diff != "" {
-				t.Errorf("the page says otherwise (-page +run)\n%s", diff)
+				t.Errorf("the page says otherwise (-page +run); -update-pages writes it anew\n%s", diff)
 			}
 		})
 	}
+}
+
+// bash is a place of its own folder, with more in the environment.
+func bash(t *testing.T, env ...string) place {
+	dir, bin := t.TempDir(), filepath.Dir(trial.Binary(t))
+	return place{
+		file: func(name, text string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		run: func(command string) string {
+			var out bytes.Buffer
+			cmd := exec.CommandContext(t.Context(), "bash", "-c", command)
+			cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
+			cmd.Env = append([]string{"HOME=" + dir}, append(env, "PATH="+bin+":/usr/bin:/bin")...)
+			if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+				t.Fatalf("%s: %v", command, err)
+			}
+			return out.String()
+		},
+	}
+}
+
+// folder is a place without any cluster.
+func folder(t *testing.T, _ string) place { return bash(t) }
+
+// cluster is a place in whose cluster the page's files are the keys of aws-auth.
+// Its namespaces are called as the manifests call them.
+func cluster(t *testing.T, page string) place {
+	c := trial.New(t, "", trial.Options{})
+	data := map[string]string{}
+	for _, m := range fence.FindAllStringSubmatch(page, -1) {
+		if _, key, ok := strings.Cut(m[1], "file="); ok {
+			data[key] = m[2]
+		}
+	}
+	c.Create(data)
+	at := bash(t, c.Env()...)
+	at.file = func(string, string) {}
+	run, names := at.run, strings.NewReplacer(c.AWSAuthNamespace, awsauth.Namespace, c.Namespace, "rolecall-system")
+	at.run = func(command string) string { return names.Replace(run(command)) }
+	return at
 }
 
 var (
