@@ -22,7 +22,7 @@ func (e *CredentialsError) Error() string {
 	}
 	return "there are no AWS credentials: " + e.Err.Error() +
 		": give rolecall's service account a role through EKS Pod Identity (a pod identity association) " +
-		"or IRSA (the annotation eks.amazonaws.com/role-arn, and its trust policy)"
+		"or IRSA (the annotation eks.amazonaws.com/role-arn, and its trust policy); on your own machine log in (aws sso login) or set AWS_PROFILE"
 }
 
 // Unwrap returns the cause.

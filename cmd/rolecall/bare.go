@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -60,6 +61,9 @@ func (b *bareArgs) split(args []string, other func(string) bool) (groups, others
 		case flag != "" && (arg == "true" || arg == "false"):
 			return nil, nil, fmt.Errorf("%q stands alone: write --%s=%s", arg, flag, arg)
 		case other == nil:
+			if strings.HasPrefix(arg, "arn:") {
+				return nil, nil, fmt.Errorf("%q stands alone: write it as --arn %s", arg, arg)
+			}
 			return nil, nil, fmt.Errorf("%q stands alone: write the name of a flag before it", arg)
 		default:
 			others = append(others, arg)

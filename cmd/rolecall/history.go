@@ -236,7 +236,7 @@ func (f *historyFlags) list(ctx context.Context, o *objects, list []history.Revi
 		return printObject(stdout, f.output, out)
 	}
 	if len(list) == 0 {
-		fmt.Fprintf(stderr, "no revisions in namespace %s\n", visible.Text(o.namespace))
+		fmt.Fprintf(stderr, "no revisions in namespace %s: give the agents' namespace with -n; where it is the right one, no agent has led yet\n", visible.Text(o.namespace))
 		return nil
 	}
 	return printTable(stdout, out.rows(f.output == "wide"))

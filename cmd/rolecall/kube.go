@@ -38,6 +38,9 @@ func (k *kubeFlags) config() (*rest.Config, error) {
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &k.overrides).ClientConfig()
 	if err != nil {
 		if clientcmd.IsEmptyConfig(err) {
+			if path := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); path != "" {
+				return nil, fmt.Errorf("no cluster to talk to: there is nothing at %s, which KUBECONFIG names: set it anew, or give --kubeconfig", path)
+			}
 			return nil, fmt.Errorf("no cluster to talk to: give --kubeconfig or set KUBECONFIG")
 		}
 		return nil, fmt.Errorf("load kubeconfig: %w", err)

@@ -66,7 +66,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if e := (*exitCode)(nil); errors.As(err, &e) {
 		code = e.code
 	}
-	if text := err.Error(); text != "" {
+	if text := unknownCommand(root, err).Error(); text != "" {
+		if more := advice(err); more != "" {
+			text += "\n" + more
+		}
 		if isPlugin(args[0]) {
 			text = pluginSpelling(root)(text)
 		}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -96,6 +98,9 @@ func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs 
 	}
 	bridgeKlog(log)
 	file, err := config.Load(f.config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("%w with --config", err)
+	}
 	if err != nil {
 		return false, err
 	}

@@ -27,8 +27,10 @@ are merged into it, and what others wrote stays byte for byte.
 
 "rolecall agent" is what the DaemonSet runs; "rolecall plan" shows what it would
 change. The other commands read, change and check aws-auth by hand.`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		SilenceUsage:               true,
+		DisableSuggestions:         true, // unknownCommand makes them
+		SuggestionsMinimumDistance: 1,
+		SilenceErrors:              true,
 	}
 	root.AddGroup(
 		&cobra.Group{ID: groupAgent, Title: "The agents:"},
@@ -50,6 +52,8 @@ change. The other commands read, change and check aws-auth by hand.`,
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		completion.Long = completionHelp
+		completion.Args = cobra.NoArgs // so that a shell that is not known is an error
+		completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		completion.AddCommand(newCompletionKubectl())
 	}
 	completeFlags(root)

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"k8s.io/client-go/rest"
 
 	"github.com/rolecall/rolecall/test/awsfake"
+	"github.com/rolecall/rolecall/test/stage"
 	"github.com/rolecall/rolecall/test/trial"
 )
 
@@ -108,6 +110,13 @@ var common = map[string]command{
 	// members NAME... are those of the group Developers from now on.
 	"members": func(_ *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
 		c.AWS.SetMembers("Developers", args...)
+	},
+	// stranger FILE makes a kubeconfig of somebody whom the cluster does not know.
+	"stranger": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+		known := stage.ForTest(c.T).Config()
+		ts.Check(stage.WriteKubeconfig(ts.MkAbs(args[0]), &rest.Config{
+			Host: known.Host, BearerToken: "nobody's", TLSClientConfig: rest.TLSClientConfig{CAData: known.CAData, CAFile: known.CAFile},
+		}))
 	},
 	// deny OPERATION... has AWS refuse it; without one, all is well again.
 	"deny": func(_ *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
