@@ -3,7 +3,6 @@ package cli_test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,16 +68,12 @@ func TestOvertaken(t *testing.T) {
 				proxy.Add(tt.match, conflict)
 				done <- nil
 			}
-			cmd := exec.CommandContext(ctx, trial.Binary(t), append(tt.args, "--kubeconfig="+kubeconfig)...)
-			cmd.Env = c.Env()
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			_ = cmd.Run() // how it ended is looked at below
+			code, says := runAs(ctx, t, c, kubeconfig, tt.args...)
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
-			if got := cmd.ProcessState.ExitCode(); got != tt.code || !strings.Contains(stderr.String(), tt.stderr) {
-				t.Errorf("exit status %d, want %d and %q:\n%s", got, tt.code, tt.stderr, &stderr)
+			if code != tt.code || !strings.Contains(says, tt.stderr) {
+				t.Errorf("exit status %d, want %d and %q:\n%s", code, tt.code, tt.stderr, says)
 			}
 		})
 	}

@@ -35,6 +35,18 @@ func throughProxy(t *testing.T, cp *stage.ControlPlane, c *trial.Cluster) (*faul
 	return proxy, kubeconfig
 }
 
+// runAs runs a command with a kubeconfig and returns how it ended and what it
+// says on stderr.
+func runAs(ctx context.Context, t *testing.T, c *trial.Cluster, kubeconfig string, args ...string) (code int, says string) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, trial.Binary(t), append(args, "--kubeconfig="+kubeconfig)...)
+	cmd.Env = c.Env()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	_ = cmd.Run() // the state tells
+	return cmd.ProcessState.ExitCode(), stderr.String()
+}
+
 // What can pass is tried again where --retry says so, a conflict always, a refusal
 // never; an answer that got lost is looked for. Whatever happens, the entry stands
 // in aws-auth once, or not at all and the command says so.
@@ -71,15 +83,9 @@ func TestRetry(t *testing.T) {
 
 			ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, trial.Binary(t), append([]string{
-				"upsert", "--kubeconfig=" + kubeconfig, "--role-arn=arn:aws:iam::111122223333:role/ours", "--username=ours", "--groups=a",
-			}, tt.flags...)...)
-			cmd.Env = c.Env()
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			_ = cmd.Run() // how it ended is looked at below
-			if got := cmd.ProcessState.ExitCode(); got != tt.code || !strings.Contains(stderr.String(), tt.stderr) {
-				t.Errorf("exit status %d, want %d and %q:\n%s", got, tt.code, tt.stderr, &stderr)
+			code, says := runAs(ctx, t, c, kubeconfig, append([]string{"upsert", "--role-arn=arn:aws:iam::111122223333:role/ours", "--username=ours", "--groups=a"}, tt.flags...)...)
+			if code != tt.code || !strings.Contains(says, tt.stderr) {
+				t.Errorf("exit status %d, want %d and %q:\n%s", code, tt.code, tt.stderr, says)
 			}
 			writes := 0
 			for _, r := range proxy.Records() {

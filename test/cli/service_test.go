@@ -3,7 +3,6 @@ package cli_test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -148,19 +147,13 @@ func TestServiceFaults(t *testing.T) {
 					others <- err
 				}()
 			}
-			cmd := exec.CommandContext(ctx, trial.Binary(t), append([]string{
-				"upsert", "--kubeconfig=" + kubeconfig, "--service-name=emr-containers", "--service-namespace=" + c.Namespace,
-			}, tt.flags...)...)
-			cmd.Env = c.Env()
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			_ = cmd.Run() // how it ended is looked at below
+			code, says := runAs(ctx, t, c, kubeconfig, append([]string{"upsert", "--service-name=emr-containers", "--service-namespace=" + c.Namespace}, tt.flags...)...)
 			if err := <-others; err != nil {
 				t.Fatal(err)
 			}
-			says := strings.NewReplacer("NAMESPACE", c.Namespace, "AWS_AUTH", c.AWSAuthNamespace+"/aws-auth").Replace(tt.stderr)
-			if got := cmd.ProcessState.ExitCode(); got != tt.code || !strings.Contains(stderr.String(), says) {
-				t.Errorf("exit status %d, want %d and %q:\n%s", got, tt.code, says, &stderr)
+			want := strings.NewReplacer("NAMESPACE", c.Namespace, "AWS_AUTH", c.AWSAuthNamespace+"/aws-auth").Replace(tt.stderr)
+			if code != tt.code || !strings.Contains(says, want) {
+				t.Errorf("exit status %d, want %d and %q:\n%s", code, tt.code, want, says)
 			}
 			made, err := c.Client.RbacV1().Roles(c.Namespace).Get(ctx, "emr-containers", metav1.GetOptions{})
 			_, bindingErr := c.Client.RbacV1().RoleBindings(c.Namespace).Get(ctx, "emr-containers", metav1.GetOptions{})
