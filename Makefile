@@ -5,8 +5,9 @@ GO ?= go
 CONTAINER_TOOL ?= docker
 IMAGE ?= ghcr.io/rolecall/rolecall
 
-# What "rolecall version" says. A copy without git is a development version.
-VERSION ?= $(or $(shell git describe --tags --match='v*' --dirty 2>/dev/null),v0.1.0-dev)
+# What "rolecall version" says. release/version says which version is being made;
+# without a tag of one, this is a development version of it.
+VERSION ?= $(or $(shell git describe --tags --match='v*' --dirty 2>/dev/null),$(shell release/version)-dev)
 REVISION ?= $(or $(shell git rev-parse --verify -q HEAD 2>/dev/null),unknown)
 BRANCH ?= $(or $(shell git branch --show-current 2>/dev/null),unknown)
 BUILD_DATE ?= $(or $(shell git log -1 --format=%cI 2>/dev/null),unknown)# of the commit, so that a build can be repeated
@@ -45,6 +46,13 @@ stage = KUBEBUILDER_ASSETS="$(assets)" ROLECALL_REQUIRE_STAGE=1
 GOLANGCI_LINT_VERSION = v2.15.0
 golangci_lint = $(CURDIR)/.cache/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 
+# What releases are built with; their newest releases that Go 1.26 builds of what
+# the module proxy serves.
+GORELEASER_VERSION = v2.16.0
+goreleaser = $(CURDIR)/.cache/tools/goreleaser-$(GORELEASER_VERSION)/goreleaser
+CYCLONEDX_GOMOD_VERSION = v1.10.0
+cyclonedx_gomod = $(CURDIR)/.cache/tools/cyclonedx-gomod-$(CYCLONEDX_GOMOD_VERSION)/cyclonedx-gomod
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -55,19 +63,6 @@ help: ## List the targets
 .PHONY: build
 build: ## Build bin/rolecall
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(ldflags)' -o bin/rolecall ./cmd/rolecall
-
-# What "make dist" builds for kubectl's plugin manager: .krew.yaml lists the same.
-DIST = linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64
-
-.PHONY: dist
-dist: $(DIST:%=dist/kubectl-rolecall_%.tar.gz) ## Build the archives of the kubectl plugin, for all platforms
-
-dist/kubectl-rolecall_%.tar.gz:
-	@mkdir -p dist/$*
-	CGO_ENABLED=0 GOOS=$(word 1,$(subst _, ,$*)) GOARCH=$(word 2,$(subst _, ,$*)) \
-		$(GO) build -trimpath -ldflags '$(ldflags)' -o dist/$*/kubectl-rolecall$(if $(findstring windows,$*),.exe) ./cmd/rolecall
-	cp LICENSE dist/$*/
-	tar -czf $@ -C dist/$* .
 
 .PHONY: demo
 demo: control-plane ## See it work: a cluster, three nodes, an outage (KEEP=1 leaves it running)
@@ -122,7 +117,7 @@ fmt: $(golangci_lint) ## Format the Go code
 	@$(call in_modules,$(golangci_lint) fmt ./...)
 
 .PHONY: generate
-generate: control-plane ## Render what is made of other files: manifests, the chart's copies, the JSON Schema
+generate: control-plane ## Render what is made of other files: manifests, the chart's copies, the JSON Schema, the version
 	@$(GO) test ./config -run='^TestSchemaIsCurrent$$' -update
 	@$(GO) test ./manifests/monitoring -run='^TestPrometheusRuleIsTheRules$$' -update
 	@cp manifests/monitoring/rules.yaml manifests/monitoring/dashboard.json charts/rolecall/files/
@@ -133,6 +128,7 @@ generate: control-plane ## Render what is made of other files: manifests, the ch
 		"$(assets)/kubectl" kustomize manifests/base; \
 	} > manifests/install.yaml.tmp || { rm -f manifests/install.yaml.tmp; exit 1; }
 	@mv manifests/install.yaml.tmp manifests/install.yaml
+	@release/stamp
 
 .PHONY: docs
 docs: control-plane ## Write docs/commands and their index anew, with what the commands print
@@ -156,6 +152,19 @@ image: ## Build the container image with CONTAINER_TOOL (docker)
 		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 		--build-arg BRANCH=$(BRANCH) --build-arg BUILD_DATE=$(BUILD_DATE) .
 
+.PHONY: release-tools
+release-tools: $(goreleaser) $(cyclonedx_gomod) ## Build what releases are built with, and print its folders (the first time: minutes)
+	@echo "$(dir $(goreleaser))"
+	@echo "$(dir $(cyclonedx_gomod))"
+
+.PHONY: release-check
+release-check: $(goreleaser) control-plane ## Check how releases are built, and that all says one version
+	@PATH="$(dir $(goreleaser)):$$PATH" $(stage) ROLECALL_REQUIRE_GORELEASER=1 $(GO) test -count=1 ./release
+
+.PHONY: release-dry-run
+release-dry-run: $(goreleaser) $(cyclonedx_gomod) control-plane ## Build what a release is made of, twice, into dist/
+	@PATH="$(dir $(goreleaser)):$(dir $(cyclonedx_gomod)):$(assets):$$PATH" release/dry-run
+
 .PHONY: ci
 ci: ## Do what CI does
 	bash .ci/run
@@ -167,3 +176,11 @@ clean: ## Remove what was built
 $(golangci_lint):
 	@echo "building golangci-lint $(GOLANGCI_LINT_VERSION)"
 	@GOBIN="$(@D)" GOFLAGS= nice $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(goreleaser):
+	@echo "building goreleaser $(GORELEASER_VERSION) (once, about 8 minutes on 2 cores)" >&2
+	@GOBIN="$(@D)" GOFLAGS= nice $(GO) install github.com/goreleaser/goreleaser/v2@$(GORELEASER_VERSION)
+
+$(cyclonedx_gomod):
+	@echo "building cyclonedx-gomod $(CYCLONEDX_GOMOD_VERSION) (once, about a minute)" >&2
+	@GOBIN="$(@D)" GOFLAGS= nice $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_GOMOD_VERSION)

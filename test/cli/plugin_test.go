@@ -3,17 +3,11 @@ package cli_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/test/stage"
 	"github.com/rolecall/rolecall/test/trial"
@@ -80,66 +74,5 @@ func TestKubectlPlugin(t *testing.T) {
 		if tt.never != "" && strings.Contains(got, tt.never) {
 			t.Errorf("kubectl %s prints %q, want no %q in it", tt.args, got, tt.never)
 		}
-	}
-}
-
-// The manifest for kubectl's plugin manager offers what "make dist" builds.
-func TestKrewManifest(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("../../.krew.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// As krew-release-bot fills it in.
-	archive := regexp.MustCompile(`\{\{addURIAndSha "([^"]+)" \.TagName \}\}`)
-	filled := archive.ReplaceAllString(string(text), "uri: $1\n    sha256: "+strings.Repeat("0", 64))
-	filled = strings.ReplaceAll(filled, "{{ .TagName }}", "v1.2.3")
-	if strings.Contains(filled, "{{") {
-		t.Fatalf("there is more of a template in it than the tag and the archives:\n%s", filled)
-	}
-	var manifest struct {
-		APIVersion, Kind string
-		Metadata         struct{ Name string }
-		Spec             struct {
-			Version, Homepage, ShortDescription, Description, Caveats string
-			Platforms                                                 []struct {
-				Selector         struct{ MatchLabels map[string]string }
-				URI, SHA256, Bin string
-			}
-		}
-	}
-	if err := yaml.UnmarshalStrict([]byte(filled), &manifest); err != nil {
-		t.Fatal(err)
-	}
-	if manifest.APIVersion != "krew.googlecontainertools.github.com/v1alpha2" || manifest.Kind != "Plugin" || manifest.Metadata.Name != "rolecall" || manifest.Spec.Version != "v1.2.3" {
-		t.Errorf("%s %s %q of version %q", manifest.APIVersion, manifest.Kind, manifest.Metadata.Name, manifest.Spec.Version)
-	}
-	// krew's own limit: docs/naming-guide and the checks of krew-index.
-	if n := len(manifest.Spec.ShortDescription); n == 0 || n > 50 {
-		t.Errorf("the short description has %d letters, want 1 to 50", n)
-	}
-	makefile, err := os.ReadFile("../../Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	built := regexp.MustCompile(`(?m)^DIST = (.*)$`).FindSubmatch(makefile)
-	if built == nil {
-		t.Fatal("the Makefile has no line DIST = ...")
-	}
-	var want, got []string
-	for platform := range strings.FieldsSeq(string(built[1])) {
-		bin := "kubectl-rolecall"
-		if strings.HasPrefix(platform, "windows_") {
-			bin += ".exe"
-		}
-		want = append(want, fmt.Sprintf("%s https://github.com/rolecall/rolecall/releases/download/v1.2.3/kubectl-rolecall_%s.tar.gz %s", platform, platform, bin))
-	}
-	for _, p := range manifest.Spec.Platforms {
-		got = append(got, fmt.Sprintf("%s_%s %s %s", p.Selector.MatchLabels["os"], p.Selector.MatchLabels["arch"], p.URI, p.Bin))
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("platforms (-Makefile +.krew.yaml):\n%s", diff)
 	}
 }
