@@ -120,7 +120,7 @@ fmt: $(golangci_lint) ## Format the Go code
 generate: control-plane ## Render what is made of other files: manifests, the chart's copies, the JSON Schema, the version
 	@$(GO) test ./config -run='^TestSchemaIsCurrent$$' -update
 	@$(GO) test ./manifests/monitoring -run='^TestPrometheusRuleIsTheRules$$' -update
-	@cp manifests/monitoring/rules.yaml manifests/monitoring/dashboard.json charts/rolecall/files/
+	@cp manifests/monitoring/rules.yaml manifests/monitoring/dashboard.json manifests/overlays/hardened/policies.yaml charts/rolecall/files/
 	@{ \
 		echo '# Rendered from manifests/base by "make generate": edit there. Applying this file'; \
 		echo '# puts the example back into the ConfigMap rolecall; keep your own config in an'; \

@@ -29,6 +29,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -128,10 +129,15 @@ func TestDefaultsAreTheManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := comparable(t, slices.DeleteFunc(objects, func(o unstructured.Unstructured) bool { return o.GetKind() == "Namespace" }))
-	got := comparable(t, mustRender(t, "rolecall", ""))
+	got := comparable(t, installed(mustRender(t, "rolecall", "")))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-manifests +chart):\n%s", diff)
 	}
+}
+
+// installed leaves out what Helm makes for "helm test" only.
+func installed(objects []unstructured.Unstructured) []unstructured.Unstructured {
+	return slices.DeleteFunc(objects, func(o unstructured.Unstructured) bool { return o.GetAnnotations()["helm.sh/hook"] != "" })
 }
 
 // comparable is objects by what they are, without labels and without the comments
@@ -237,6 +243,61 @@ awsAuth: {namespace: trial, name: try}
 		"PrometheusRule rolecall-system/rolecall": {"release: prometheus", "alert: RolecallNoLeader", "{{ $labels.namespace }}"},
 		"ConfigMap trial/rolecall-dashboard":      {`grafana_dashboard: "1"`, "rolecall.json: |", `"panels": [`},
 	}},
+	{"hardened", "rolecall", `hardened: {enabled: true}`, map[string][]string{
+		"DaemonSet rolecall-system/rolecall": {`rolecall.node-restriction.kubernetes.io/candidate: "true"`, "--config=/etc/rolecall", "!--report-only"},
+		"ConfigMap rolecall-system/rolecall": {"verify: ec2", "keepUnused: forever"},
+	}},
+	{"hardened, otherwise named", "prod", `
+hardened: {enabled: true}
+serviceAccount: {name: writer}
+config: {nodeRoles: {verify: none, report: false}}
+affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [{key: k, operator: Exists}]}}], requiredDuringSchedulingIgnoredDuringExecution: null}}
+metrics: {port: 10465}
+podMonitor: {enabled: true}
+commonAnnotations: {note: x}
+`, map[string][]string{
+		"DaemonSet rolecall-system/prod-rolecall-reporter":         {"serviceAccountName: prod-rolecall-reporter", "operator: NotIn", "weight: 1", "--http-address=:10465", "!--daemonset"},
+		"ConfigMap rolecall-system/prod-rolecall":                  {"verify: none"},
+		"ValidatingAdmissionPolicy /leases.rolecall-system":        {"== 'system:serviceaccount:rolecall-system:writer'", "== 'system:serviceaccount:rolecall-system:prod-rolecall-reporter'", "!:rolecall'", "note: x"},
+		"ValidatingAdmissionPolicy /memory.rolecall-system":        {"== 'system:serviceaccount:rolecall-system:writer'", "ServiceAccount writer changes"},
+		"RoleBinding rolecall-system/prod-rolecall-reporter":       {"name: prod-rolecall-reporter"},
+		"PodMonitor rolecall-system/prod-rolecall":                 {"app.kubernetes.io/part-of: rolecall"},
+		"ValidatingAdmissionPolicyBinding /leases.rolecall-system": {"policyName: leases.rolecall-system"},
+		"ResourceQuota rolecall-system/prod-rolecall":              {`count/leases.coordination.k8s.io: "500"`},
+	}},
+	{"hardened elsewhere", "rolecall", `{hardened: {enabled: true}, namespaceOverride: trial}`, map[string][]string{
+		"DaemonSet trial/rolecall-reporter":       {"serviceAccountName: rolecall-reporter"},
+		"ValidatingAdmissionPolicy /leases.trial": {"kubernetes.io/metadata.name: trial", "system:serviceaccount:trial:rolecall'"},
+		"RoleBinding kube-system/rolecall":        {"namespace: trial"},
+		"Pod trial/rolecall-test":                 {"--namespace=trial", `candidate: "true"`},
+	}},
+	{"another name", "rolecall", `{nameOverride: roles, podMonitor: {enabled: true}}`, map[string][]string{
+		// The alerts know the jobs by the name rolecall.
+		"PodMonitor rolecall-system/rolecall-roles": {"regex: roles(-reporter)?", "replacement: rolecall${1}", "targetLabel: job"},
+		"DaemonSet rolecall-system/rolecall-roles":  {"app.kubernetes.io/name: roles", "--daemonset=rolecall-roles"},
+		"Pod rolecall-system/rolecall-roles-test":   {"--daemonset=rolecall-roles"},
+	}},
+	{"pod network, guarded", "rolecall", `{hostNetwork: false, networkPolicy: {enabled: true}, dnsConfig: {nameservers: [10.0.0.2]}, hostAliases: [{ip: 10.0.0.3, hostnames: [proxy]}]}`, map[string][]string{
+		"NetworkPolicy rolecall-system/rolecall": {"port: metrics", "cidr: 169.254.169.254/32"},
+	}},
+	{"more of everything", "rolecall", `
+extraVolumes: [{name: ca, secret: {secretName: ca}}]
+extraVolumeMounts: [{name: ca, mountPath: /ca, readOnly: true}]
+extraContainers: [{name: proxy, image: proxy}]
+initContainers: [{name: first, image: first}]
+extraObjects:
+  - {apiVersion: v1, kind: Secret, metadata: {name: "{{ .Release.Name }}-extra"}}
+  - |
+    apiVersion: v1
+    kind: ConfigMap
+    metadata: {name: "{{ include "rolecall.fullname" . }}-text"}
+revisionHistoryLimit: 3
+livenessProbe: {initialDelaySeconds: 5}
+`, map[string][]string{
+		"DaemonSet rolecall-system/rolecall": {"name: ca", "mountPath: /ca", "image: proxy", "image: first", "revisionHistoryLimit: 3", "initialDelaySeconds: 5", "path: /healthz"},
+		"Secret /rolecall-extra":             nil,
+		"ConfigMap /rolecall-text":           nil,
+	}},
 	{"service monitor", "rolecall", `{service: {enabled: true, annotations: {a: b}}, serviceMonitor: {enabled: true}}`, map[string][]string{
 		"Service rolecall-system/rolecall":        {"clusterIP: None", "a: b", "publishNotReadyAddresses: true"},
 		"ServiceMonitor rolecall-system/rolecall": {"port: metrics"},
@@ -288,6 +349,10 @@ func TestValuesAreChecked(t *testing.T) {
 		"log: {level: loud}":                    "level",
 		"extraArgs: [settle-time=5m]":           "extraArgs",
 		"podMonitor: {enable: true}":            "enable",
+		"networkPolicy: {enabled: true}":        "hostNetwork: false",
+		"livenessProbe: {exec: {}}":             "exec",
+		"hardened: {enabled: maybe}":            "enabled",
+		"service: {ipFamilies: [IPv5]}":         "ipFamilies",
 		"serviceMonitor: {enabled: true}":       "service.enabled",
 		"nodeSelector: {dedicated: true}":       "dedicated",
 		"terminationGracePeriodSeconds: always": "terminationGracePeriodSeconds",
@@ -301,16 +366,44 @@ func TestValuesAreChecked(t *testing.T) {
 // Every value has a default and a rule, and no rule is of a value that is gone.
 func TestSchemaKnowsEveryValue(t *testing.T) {
 	c := load(t)
-	var schema struct {
-		Properties map[string]any `json:"properties"`
-	}
+	var schema map[string]any
 	if err := sigsyaml.Unmarshal(c.Schema, &schema); err != nil {
 		t.Fatal(err)
 	}
-	delete(schema.Properties, "global")
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(c.Values)), slices.Sorted(maps.Keys(schema.Properties))); diff != "" {
-		t.Errorf("(-values.yaml +values.schema.json):\n%s", diff)
+	properties := func(s map[string]any) (map[string]any, bool) {
+		if ref, ok := s["$ref"].(string); ok {
+			definitions, _ := schema["definitions"].(map[string]any)
+			s, _ = definitions[strings.TrimPrefix(ref, "#/definitions/")].(map[string]any)
+		}
+		p, ok := s["properties"].(map[string]any)
+		return p, ok && s["additionalProperties"] == false
 	}
+	var compare func(path string, values map[string]any, s map[string]any)
+	compare = func(path string, values map[string]any, s map[string]any) {
+		known, strict := properties(s)
+		if !strict {
+			return // an object of Kubernetes, or of the config
+		}
+		want := slices.Sorted(maps.Keys(values))
+		var got []string
+		for name, rule := range known {
+			inner, _ := values[name].(map[string]any)
+			// What values.yaml leaves to Kubernetes.
+			if values[name] == nil && slices.Contains([]string{"initialDelaySeconds", "successThreshold", "failureThreshold"}, name) {
+				continue
+			}
+			got = append(got, name)
+			rule, _ := rule.(map[string]any)
+			if inner != nil {
+				compare(path+"."+name, inner, rule)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-values.yaml +values.schema.json):\n%s", path, diff)
+		}
+	}
+	compare("", c.Values, schema)
 }
 
 func TestHelmLint(t *testing.T) {
@@ -331,41 +424,23 @@ func TestHelmLint(t *testing.T) {
 	}
 }
 
-// The chart, the manifests and the program are of one version.
-func TestOneVersion(t *testing.T) {
-	c := load(t)
-	if want := strings.TrimPrefix(c.Metadata.AppVersion, "v"); c.Metadata.Version != want {
-		t.Errorf("the chart's version is %s, its program's %s", c.Metadata.Version, want)
-	}
-	text, err := os.ReadFile(manifests)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if image := "ghcr.io/rolecall/rolecall:" + c.Metadata.AppVersion; !bytes.Contains(text, []byte("image: "+image+"\n")) {
-		t.Errorf("the manifests do not run %s", image)
-	}
-}
-
 // What the chart has a copy of is what the manifests have: a chart holds no file
 // of a folder beside it. "make generate" copies them.
 func TestFilesAreTheManifests(t *testing.T) {
-	for _, name := range []string{"rules.yaml", "dashboard.json"} {
-		want, err := os.ReadFile(filepath.Join("../../manifests/monitoring", name))
+	for name, in := range map[string]string{"rules.yaml": "monitoring", "dashboard.json": "monitoring", "policies.yaml": "overlays/hardened"} {
+		want, err := os.ReadFile(filepath.Join("../../manifests", in, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(filepath.Join(folder, "files", name))
 		if err != nil || !bytes.Equal(want, got) {
-			t.Errorf("charts/rolecall/files/%s is not that of manifests/monitoring (%v): run make generate", name, err)
+			t.Errorf("charts/rolecall/files/%s is not that of manifests/%s (%v): run make generate", name, in, err)
 		}
 	}
 }
 
-// operator are the kinds of the Prometheus operator, which no API server has by
-// itself.
-var operator = []string{"PodMonitor", "ServiceMonitor", "PrometheusRule"}
-
-// A real API server takes everything, with no field that it does not know.
+// A real API server takes everything, with no field that it does not know. The
+// Prometheus operator's kinds are those of its own CustomResourceDefinitions.
 func TestAPIServerTakesIt(t *testing.T) {
 	cp := stage.ForTest(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -379,31 +454,96 @@ func TestAPIServerTakesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
 	client, err := dynamic.NewForConfig(cp.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
+	define(ctx, t, client)
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
+	create := func(o *unstructured.Unstructured) error {
+		gvk := o.GroupVersionKind()
+		mapping, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		if err != nil {
+			return err
+		}
+		var resource dynamic.ResourceInterface = client.Resource(mapping.Resource)
+		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+			resource = client.Resource(mapping.Resource).Namespace(inNamespace(o))
+		}
+		_, err = resource.Create(ctx, o, options)
+		return err
+	}
+	monitors := 0
 	for _, v := range variants {
 		objects := mustRender(t, v.release, v.values)
 		for i := range objects {
 			o := &objects[i]
-			if slices.Contains(operator, o.GetKind()) {
-				continue
-			}
-			gvk := o.GroupVersionKind()
-			mapping, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var resource dynamic.ResourceInterface = client.Resource(mapping.Resource)
-			if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-				resource = client.Resource(mapping.Resource).Namespace(o.GetNamespace())
-			}
-			if _, err := resource.Create(ctx, o, options); err != nil && !apierrors.IsAlreadyExists(err) {
+			if err := create(o); err != nil && !apierrors.IsAlreadyExists(err) {
 				t.Errorf("%s: %s: %v", v.name, id(o), err)
 			}
+			if o.GetAPIVersion() != "monitoring.coreos.com/v1" {
+				continue
+			}
+			monitors++
+			if err := unstructured.SetNestedField(o.Object, true, "spec", "nosuch"); err != nil {
+				t.Fatal(err)
+			}
+			if err := create(o); err == nil {
+				t.Errorf("a %s with an unknown field is taken, so this test sees nothing", o.GetKind())
+			}
 		}
+	}
+	if monitors < 4 {
+		t.Errorf("%d objects of the Prometheus operator only", monitors)
+	}
+}
+
+// inNamespace is where Helm puts an object that names no namespace.
+func inNamespace(o *unstructured.Unstructured) string {
+	if ns := o.GetNamespace(); ns != "" {
+		return ns
+	}
+	return namespace
+}
+
+// define makes the definitions in testdata/crds, and waits until they are in force.
+func define(ctx context.Context, t *testing.T, client dynamic.Interface) {
+	t.Helper()
+	resource := client.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	files, err := filepath.Glob("testdata/crds/*.yaml")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("%q: %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		definitions, err := decode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := resource.Create(ctx, &definitions[0], metav1.CreateOptions{}); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		name := definitions[0].GetName()
+		w, err := resource.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for established := false; !established; {
+			event, ok := <-w.ResultChan()
+			if !ok {
+				t.Fatalf("%s: not established: %v", name, ctx.Err())
+			}
+			object, _ := event.Object.(*unstructured.Unstructured)
+			conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+			for _, c := range conditions {
+				c, _ := c.(map[string]any)
+				established = established || c["type"] == "Established" && c["status"] == "True"
+			}
+		}
+		w.Stop()
 	}
 }

@@ -15,27 +15,41 @@
 {{- end }}
 {{- end }}
 
+{{- define "rolecall.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{- define "rolecall.reporterName" -}}
+{{- printf "%s-reporter" (include "rolecall.fullname" . | trunc 54 | trimSuffix "-") }}
+{{- end }}
+
+{{- /* (dict "root" $ "reporter" false): two DaemonSets must not select each other's pods. */ -}}
 {{- define "rolecall.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "rolecall.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "rolecall.name" .root }}{{ if .reporter }}-reporter{{ end }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end }}
 
 {{- define "rolecall.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- $ := .root -}}
+helm.sh/chart: {{ printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "rolecall.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
+app.kubernetes.io/component: {{ if .reporter }}reporter{{ else }}agent{{ end }}
+app.kubernetes.io/part-of: rolecall
+app.kubernetes.io/version: {{ $.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $.Release.Service }}
+{{- with $.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
-{{- /* metadata of an object: (dict "root" $ "name" "..." "namespace" "..." "labels" dict "annotations" dict) */ -}}
+{{- /*
+metadata of an object: (dict "root" $ "name" "..." "namespace" "..." "reporter" false "labels" dict "annotations" dict)
+*/ -}}
 {{- define "rolecall.metadata" -}}
 name: {{ .name }}
-namespace: {{ .namespace | default .root.Release.Namespace }}
+namespace: {{ .namespace | default (include "rolecall.namespace" .root) }}
 labels:
-  {{- include "rolecall.labels" .root | nindent 2 }}
+  {{- include "rolecall.labels" . | nindent 2 }}
   {{- with .labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
