@@ -162,8 +162,8 @@ release-check: $(goreleaser) control-plane ## Check how releases are built, and 
 	@PATH="$(dir $(goreleaser)):$$PATH" $(stage) ROLECALL_REQUIRE_GORELEASER=1 $(GO) test -count=1 ./release
 
 .PHONY: release-dry-run
-release-dry-run: $(goreleaser) $(cyclonedx_gomod) control-plane ## Build what a release is made of, twice, into dist/
-	@PATH="$(dir $(goreleaser)):$(dir $(cyclonedx_gomod)):$(assets):$$PATH" release/dry-run
+release-dry-run: $(goreleaser) $(cyclonedx_gomod) control-plane ## Build what a release is made of, twice, into dist/ (PLATFORM=linux/amd64: that one only)
+	@PATH="$(dir $(goreleaser)):$(dir $(cyclonedx_gomod)):$(assets):$$PATH" PLATFORM="$(PLATFORM)" release/dry-run
 
 .PHONY: ci
 ci: ## Do what CI does
