@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -234,16 +235,9 @@ func TestSchemaAgrees(t *testing.T) {
 	}
 }
 
-// TestSchemaAgreesOnOddValues puts each of many values in the place of each
-// value of reference.yaml, and leaves each key out.
-func TestSchemaAgreesOnOddValues(t *testing.T) {
-	t.Parallel()
-	s := schemaOf(t)
-	text, err := os.ReadFile(reference)
-	if err != nil {
-		t.Fatal(err)
-	}
-	values := []string{
+// oddValues are texts of YAML, most of which are wrong in most places.
+func oddValues() []string {
+	return []string{
 		``, `null`, `~`, `1`, `0`, `-1`, `1.5`, `true`, `yes`, `[]`, `{}`, `[[]]`, `[{}]`, `[null]`, `[a, a]`, `[1]`, `{a: b}`, `""`, `" "`, `" a"`, `"a "`, `a`, `"1"`,
 		`2006-01-02`, `"a\tb"`, `"a\nb"`, `"\ufeffa"`, `"a\u2028b"`, `"\u00a0a"`,
 		`forever`, `none`, `ec2`, `None`, `keep`, `adopt`, `restore`, `refuse`, `Config`, `rolecall.dev/v1`, `rolecall.dev/v2`,
@@ -264,6 +258,18 @@ func TestSchemaAgreesOnOddValues(t *testing.T) {
 		`[{permissionSet: , arn: "arn:aws:iam::111122223333:role/x", username: x}]`, `[{arn: "arn:aws:iam::111122223333:role/x"}]`, `[{username: x}]`, `[{permissionSet: A, username: }]`,
 		`[{name: A}]`, `[{name: A, groups: []}]`, `[{name: A, groups: }]`, `[{groups: [a]}]`, `[{arn: "arn:aws:iam::111122223333:user/x"}]`, `[{username: a, groups: [a]}]`, `{nodeRoleARNs: [a]}`,
 	}
+}
+
+// TestSchemaAgreesOnOddValues puts each of many values in the place of each
+// value of reference.yaml, and leaves each key out.
+func TestSchemaAgreesOnOddValues(t *testing.T) {
+	t.Parallel()
+	s := schemaOf(t)
+	text, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := oddValues()
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		t.Fatal(err)
@@ -279,14 +285,7 @@ func TestSchemaAgreesOnOddValues(t *testing.T) {
 			judged++
 		}
 	}
-	var bare func(n *yaml.Node)
-	bare = func(n *yaml.Node) {
-		n.HeadComment, n.LineComment, n.FootComment = "", "", ""
-		for _, c := range n.Content {
-			bare(c)
-		}
-	}
-	bare(&doc)
+	withoutComments(&doc)
 	var walk func(n *yaml.Node)
 	walk = func(n *yaml.Node) {
 		if n.Kind == yaml.MappingNode {
@@ -322,6 +321,116 @@ func TestSchemaAgreesOnOddValues(t *testing.T) {
 	walk(doc.Content[0])
 	if least := 30 * len(values); judged < least {
 		t.Errorf("%d changed configurations were judged, want more than %d", judged, least)
+	}
+}
+
+// withoutComments keeps what is odd from being taken for the first line's.
+func withoutComments(n *yaml.Node) {
+	n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+	for _, c := range n.Content {
+		withoutComments(c)
+	}
+}
+
+// TestSchemaAgreesOnRandomDocuments has documents that are wrong, or unusual, in
+// several places at once: reference.yaml with some values replaced by odd ones or
+// by those of another place, and with keys left out, renamed and doubled.
+func TestSchemaAgreesOnRandomDocuments(t *testing.T) {
+	t.Parallel()
+	s := schemaOf(t)
+	text, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := oddValues()
+	judged, taken := 0, 0
+	for seed := range uint64(2000) {
+		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated, not to be secret
+		var doc yaml.Node
+		if err := yaml.Unmarshal(text, &doc); err != nil {
+			t.Fatal(err)
+		}
+		withoutComments(&doc)
+		for range 1 + random.IntN(5) {
+			mangle(t, random, &doc, odd)
+		}
+		changed, err := yaml.Marshal(&doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !agree(t, s, changed) {
+			continue
+		}
+		judged++
+		if _, err := Parse(mainKey, changed); err == nil {
+			taken++
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	if judged < 1000 || taken < 50 {
+		t.Errorf("%d documents judged, %d of them right: too few", judged, taken)
+	}
+}
+
+// cloned keeps a value that is put into itself from having no end.
+func cloned(n *yaml.Node) *yaml.Node {
+	out := *n
+	out.Content = nil
+	for _, c := range n.Content {
+		out.Content = append(out.Content, cloned(c))
+	}
+	return &out
+}
+
+// mangle changes one place of a document.
+func mangle(t *testing.T, random *rand.Rand, doc *yaml.Node, odd []string) {
+	t.Helper()
+	var inner, values []*yaml.Node // what has content, and the values in it
+	var walk func(n *yaml.Node)
+	walk = func(n *yaml.Node) {
+		if (n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode) && len(n.Content) > 0 {
+			inner = append(inner, n)
+		}
+		for i, c := range n.Content {
+			if n.Kind != yaml.MappingNode || i%2 == 1 {
+				values = append(values, c)
+				walk(c)
+			}
+		}
+	}
+	walk(doc.Content[0])
+	if len(inner) == 0 || len(values) == 0 {
+		return
+	}
+	n := inner[random.IntN(len(inner))]
+	step := 1
+	if n.Kind == yaml.MappingNode {
+		step = 2
+	}
+	at := step * random.IntN(len(n.Content)/step)
+	switch random.IntN(5) {
+	case 0: // left out
+		n.Content = slices.Delete(slices.Clone(n.Content), at, at+step)
+	case 1: // an item twice, or a key in other letters
+		if step == 1 {
+			n.Content = append(slices.Clone(n.Content), n.Content[at])
+			return
+		}
+		key := *n.Content[at]
+		key.Value = strings.ToUpper(key.Value[:1]) + key.Value[1:]
+		n.Content[at] = &key
+	case 2: // the value of another place
+		*values[random.IntN(len(values))] = *cloned(values[random.IntN(len(values))])
+	default:
+		var other yaml.Node
+		if err := yaml.Unmarshal([]byte(odd[random.IntN(len(odd))]), &other); err != nil {
+			t.Fatal(err)
+		}
+		if len(other.Content) > 0 {
+			n.Content[at+step-1] = other.Content[0]
+		}
 	}
 }
 
