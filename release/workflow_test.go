@@ -111,7 +111,7 @@ func TestVerifyPage(t *testing.T) {
 	for _, name := range archives(t, c) {
 		names[name] = true
 	}
-	for _, name := range regexp.MustCompile(`\brolecall_[a-z]+_[a-z0-9]+\.[a-z.]+[a-z]`).FindAllString(page, -1) {
+	for _, name := range regexp.MustCompile(`\brolecall_[a-z0-9_]+\.[a-z.]*[a-z]`).FindAllString(page, -1) {
 		if !names[name] {
 			t.Errorf("docs/verify.md speaks of %s, which GoReleaser does not make", name)
 		}
