@@ -58,6 +58,19 @@ func load(t *testing.T) *chart.Chart {
 	return c
 }
 
+// cluster is what Helm knows of a cluster of that version. Without one this
+// library of Helm's takes a v1.20.
+func cluster(t *testing.T, version string) *common.Capabilities {
+	t.Helper()
+	parsed, err := common.ParseKubeVersion(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := common.DefaultCapabilities.Copy()
+	out.KubeVersion = *parsed
+	return out
+}
+
 // render renders the chart as a release of that name. values is YAML.
 func render(t *testing.T, release, values string) ([]unstructured.Unstructured, error) {
 	t.Helper()
@@ -66,7 +79,7 @@ func render(t *testing.T, release, values string) ([]unstructured.Unstructured, 
 	if err := sigsyaml.Unmarshal([]byte(values), &given); err != nil {
 		t.Fatal(err)
 	}
-	all, err := util.ToRenderValues(c, given, common.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}, nil)
+	all, err := util.ToRenderValues(c, given, common.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}, cluster(t, "v1.36.3"))
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/engine"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rolecall/rolecall/config"
@@ -86,5 +90,20 @@ func TestSelectorsAreApart(t *testing.T) {
 	}
 	if len(selected) != 2 {
 		t.Errorf("%d DaemonSets, want 2", len(selected))
+	}
+}
+
+// On a cluster without ValidatingAdmissionPolicies hardened mode would hold
+// nothing, so it is refused there.
+func TestHardenedNeedsPolicies(t *testing.T) {
+	c := load(t)
+	for version, want := range map[string]bool{"v1.29.9-eks-abc": false, "v1.30.0-eks-abc": true, "v1.36.3": true} {
+		values, err := util.ToRenderValues(c, map[string]any{"hardened": map[string]any{"enabled": true}}, common.ReleaseOptions{Name: "rolecall", Namespace: namespace}, cluster(t, version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := engine.Render(c, values); (err == nil) != want || err != nil && !strings.Contains(err.Error(), "1.30") {
+			t.Errorf("on %s: %v, want it taken: %t", version, err, want)
+		}
 	}
 }

@@ -142,7 +142,7 @@ func leaves(prefix string, v any, into map[string][]string, path []string) {
 func lines(t *testing.T, values map[string]any) map[string]int {
 	t.Helper()
 	c := load(t)
-	all, err := util.ToRenderValues(c, values, common.ReleaseOptions{Name: "rolecall", Namespace: namespace, Revision: 1, IsInstall: true}, nil)
+	all, err := util.ToRenderValues(c, values, common.ReleaseOptions{Name: "rolecall", Namespace: namespace, Revision: 1, IsInstall: true}, cluster(t, "v1.36.3"))
 	if err != nil {
 		t.Fatal(err)
 	}
