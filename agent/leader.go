@@ -66,13 +66,16 @@ type Options struct {
 	// SettleTime is how long a new leader whose config differs from the one
 	// applied last changes and removes nothing; 0 for not at all.
 	SettleTime time.Duration
+	// KeepWrites is how many of the last changes of aws-auth a term remembers for
+	// [Leader.View]; 0 for none.
+	KeepWrites int
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time // default time.Now
 }
 
 // A Leader does the leader's work. Its methods must not run at the same time,
-// but for [Leader.Apply] and [Leader.Alive].
+// but for [Leader.Apply], [Leader.Alive], [Leader.Published] and [Leader.View].
 type Leader struct {
 	opts    Options
 	log     *slog.Logger
@@ -89,10 +92,12 @@ type Leader struct {
 	busySince   atomic.Pointer[time.Time] // start of a running pass's present try, or nil
 	specChanged atomic.Pointer[time.Time] // when the spec became another one
 	status      atomic.Pointer[Status]    // of the term, as the last pass left it; nil outside a term
+	view        atomic.Pointer[View]      // likewise
 
 	// Of the term:
 	began        time.Time // zero outside a term
 	past         *past
+	diary        *diary
 	ledger       *ledgerObject // as read or written last; nil to read it again
 	standing     map[string]notice
 	recorder     record.EventRecorder
@@ -129,6 +134,8 @@ func (l *Leader) newTerm() {
 	l.began, l.caughtUp, l.deletedSince = time.Time{}, false, time.Time{}
 	l.lastWritten.Store(nil)
 	l.status.Store(nil)
+	l.view.Store(nil)
+	l.diary = &diary{keep: l.opts.KeepWrites, now: l.now}
 	l.past = newPast(history.New(l.opts.Client.AppsV1().ControllerRevisions(l.opts.Namespace), l.opts.AWSAuthName, FieldManager), l.now)
 	l.gather = &gatherer{
 		log: l.log, roster: l.opts.Roster, self: l.opts.Self, directory: l.opts.Directory, now: l.now,
@@ -200,6 +207,7 @@ func (l *Leader) Lead(ctx context.Context) error {
 	l.began = l.now()
 	defer l.metrics.clear()
 	defer l.status.Store(nil)
+	defer l.view.Store(nil)
 	defer l.startEvents(ctx)()
 
 	notify(l.wake)
@@ -258,6 +266,7 @@ func (l *Leader) onePass(ctx context.Context) error {
 		return ctx.Err()
 	}
 	l.publish(spec, out, err)
+	l.show(out, err)
 	l.metrics.passed(l.now().Sub(start), out, err)
 	if err == nil {
 		l.tell(out.before, notices(out))

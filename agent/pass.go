@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/roster"
 )
 
 const (
@@ -39,6 +40,7 @@ type Outcome struct {
 	Plan     *awsauth.Plan
 	Failed   map[string]error // sources that could not be asked, by name
 	Reported int              // node roles that live agents report
+	Reports  []roster.Report  // of the roster, those that are not believed too
 	Unmapped int              // of them, those that aws-auth as planned doesn't map to the groups of nodes
 	Refused  map[string]error // Leases of the roster that are not believed, by name
 	Wrote    bool             // aws-auth
@@ -101,7 +103,7 @@ func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dr
 	if err != nil {
 		return nil, fmt.Errorf("plan aws-auth: %w", err)
 	}
-	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Unmapped: unmapped(plan.After, got.live), Refused: got.refused, AddOnly: addOnly, before: cm, states: got.states}
+	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Reports: reports.Reports, Unmapped: unmapped(plan.After, got.live), Refused: got.refused, AddOnly: addOnly, before: cm, states: got.states}
 	if mended != nil {
 		out.Mended = mended.String()
 	}
@@ -228,6 +230,7 @@ func (l *Leader) carryOut(ctx context.Context, ledger *ledgerObject, cm *corev1.
 	out.Wrote = true
 	l.lastWritten.Store(&written.ResourceVersion)
 	l.past.read(written)
+	l.diary.wrote(cm, written, reason(out))
 	if mended != nil {
 		l.tellMended(written, mended)
 	}

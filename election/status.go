@@ -29,6 +29,10 @@ type Status struct {
 	Since  time.Time // when this agent first saw Leader hold the Lease
 	Seen   time.Time // when this agent last read or wrote the Lease; zero if never
 	Agents int       // how many agents it reckons with
+	// Published is what the Lease held at the last look of what leaders publish
+	// by [Config.Annotations]. It is never changed. Whoever may write the Lease
+	// may have written it.
+	Published map[string]string
 	Err    error     // what the last reads or writes of the Lease failed with; nil if they did not
 }
 
@@ -83,6 +87,7 @@ func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) ver
 		}
 	}
 	e.status.Seen = now
+	e.status.Published = e.published(lease)
 	if holder != e.status.Leader {
 		e.status.Leader, e.status.Since = holder, now
 		e.metrics.holder(holder)
@@ -91,6 +96,24 @@ func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) ver
 		}
 	}
 	return v
+}
+
+// maxPublished is the longest text in bytes that is kept of what is published: an
+// annotation can be as long as 256 KiB, and every agent would hold it.
+const maxPublished = 16 << 10
+
+// published is what leaders publish on the Lease.
+func (e *Elector) published(lease *coordinationv1.Lease) map[string]string {
+	if lease == nil {
+		return nil
+	}
+	said := map[string]string{}
+	for key := range e.cfg.Annotations {
+		if text := lease.Annotations[key]; text != "" && len(text) <= maxPublished {
+			said[key] = text
+		}
+	}
+	return said
 }
 
 // answered logs when requests of a kind begin to fail and when they succeed

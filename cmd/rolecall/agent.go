@@ -42,6 +42,7 @@ type agentFlags struct {
 	namespace   string
 	nodeName    string
 	httpAddress string
+	statusPage  string
 
 	leaseName     string
 	leaseDuration time.Duration
@@ -67,6 +68,7 @@ func (f *agentFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&f.namespace, "namespace", "", "namespace of the leases and the ledger (default: POD_NAMESPACE, else the pod's, else "+defaultNamespace+")")
 	flags.StringVar(&f.nodeName, "node-name", "", "this node's name (default: NODE_NAME, else the host's name)")
 	flags.StringVar(&f.httpAddress, "http-address", ":9465", "address of /metrics, /healthz and /readyz; empty for none")
+	flags.StringVar(&f.statusPage, "status-page", "", "loopback address of a page for people, such as 127.0.0.1:9466; empty for none")
 	flags.StringVar(&f.leaseName, "lease-name", defaultLeaseName, "name of the leader's Lease")
 	flags.DurationVar(&f.leaseDuration, "lease-duration", election.DefaultLeaseDuration, "how long standbys wait for a leader that is silent")
 	flags.DurationVar(&f.renewDeadline, "renew-deadline", election.DefaultRenewDeadline, "how long a leader tries to renew before it stops")
@@ -130,6 +132,9 @@ func (f *agentFlags) complete() error {
 	}
 	if f.once && f.reportOnly {
 		return errors.New("--once and --report-only exclude each other: choose one")
+	}
+	if err := checkPageAddress(f.statusPage); err != nil {
+		return err
 	}
 	if f.agents < 0 {
 		return fmt.Errorf("--agents %d: write how many agents there are", f.agents)
@@ -211,6 +216,7 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Version:          version.Version,
 		ConfigError:      p.configError,
 		SettleTime:       f.settleTime,
+		KeepWrites:       f.keepWrites(),
 		Logger:           log,
 		Registerer:       registry,
 	})
@@ -297,6 +303,9 @@ func (p *process) run(ctx context.Context) error {
 		p.log.Info("serving metrics and health", "address", listener.Addr().String())
 		server := agent.Server{Gatherer: p.registry, Alive: p.alive(), Ready: p.ready()}
 		g.Go(func() error { return server.Serve(ctx, listener) })
+	}
+	if p.flags.statusPage != "" {
+		g.Go(func() error { return p.servePage(ctx) })
 	}
 	g.Go(func() error { return p.reporter.Run(ctx) })
 	if p.leader != nil {

@@ -428,13 +428,17 @@ func (s *surveyor) understandLedger(v *survey, r *raw, doc *awsauth.Document, no
 		}
 		v.Held = append(v.Held, l)
 		if l.Approved == nil || !*l.Approved {
-			v.problem("%s, held back for %s: look at it and let it go on with rolecall approve %s", whyHeld(&h), age(h.Since), h.ID)
+			v.holdProblem(&h)
 		}
 	}
 	if doc == nil {
 		return
 	}
 	v.AWSAuth.Foreign = new(foreign(doc, r.ledger))
+}
+
+func (v *survey) holdProblem(h *awsauth.Hold) {
+	v.problem("%s, held back for %s: look at it and let it go on with rolecall approve %s", whyHeld(h), age(h.Since), h.ID)
 }
 
 // foreign counts the entries that have no mark of ours and that the ledger does

@@ -171,6 +171,17 @@ var errEnded = errors.New("the agent has ended")
 // Address waits until the agent serves its metrics and health, and returns
 // where: host:port.
 func (n *Node) Address(ctx context.Context) (string, error) {
+	return n.served(ctx, "serving metrics and health")
+}
+
+// PageAddress is Address of the page for people, which the agent serves with
+// --status-page.
+func (n *Node) PageAddress(ctx context.Context) (string, error) {
+	return n.served(ctx, "serving the status page")
+}
+
+// served waits until the agent says that it serves something, and returns where.
+func (n *Node) served(ctx context.Context, message string) (string, error) {
 	p := n.current()
 	if p == nil {
 		return "", fmt.Errorf("%s was never started", n.Name)
@@ -180,7 +191,7 @@ func (n *Node) Address(ctx context.Context) (string, error) {
 		if p.Ended() {
 			return nil
 		}
-		records, err := n.Logged("serving metrics and health")
+		records, err := n.Logged(message)
 		if err != nil {
 			return err
 		}
