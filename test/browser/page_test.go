@@ -36,9 +36,9 @@ func TestPage(t *testing.T) {
 	// What a reader sees of the leader.
 	b.open(leader+"/", 1280, "light")
 	b.shows("title", "(3) rolecall", first)
-	b.shows(".verdict", "3 things need attention", "source group/Contractors has failed", "NoSuchEntity", "deploy-bot", "6 of 8 entries")
-	b.shows(".facts", first+" (this agent)", "2\nof 3 agents", "s ago", "19 entries", "15 ours, 4 of others", "role/shop-workers")
-	b.shows("#sources", "permission-set/AdministratorAccess", "good", "group/Contractors", "fails since", "group/Developers", "2 entries")
+	b.shows(".verdict", "3 things need attention", "group/Contractors has failed", "NoSuchEntity", "deploy-bot", "6 of 8 entries")
+	b.shows(".facts", first+" (this agent)", "2\nof 3 agents", "19 entries", "15 ours, 4 of others", "role/shop-workers")
+	b.shows("#sources", "permission-set/AdministratorAccess", "good", "group/Contractors", "fails began", "group/Developers", "2 entries")
 	b.shows("#held", "6 of 8 entries of group/Developers", "rolecall approve ", "remove", "user/cleo")
 	b.shows("#conflicts", "role/deployer", "deploy-bot", "deployers", "viewers")
 	b.shows("#writes", "another-tool", "+- rolearn: arn:aws:iam::111122223333:role/auditor", "mapRoles")
@@ -90,9 +90,9 @@ func TestPage(t *testing.T) {
 	b.open(standby+"/", 1280, "light")
 	b.shows(".top", second, "stands by")
 	b.shows(".verdict", "2 things need attention", "group/Contractors", "deploy-bot")
-	b.shows(".facts", first, "looked", "role/shop-ingress")
+	b.shows(".facts", first, "looked", "of 3 agents", "role/shop-ingress")
 	b.shows("pre.command", "kubectl -n rolecall-system port-forward", "spec.nodeName="+first)
-	b.shows("#sources", "group/Developers", "fails since")
+	b.shows("#sources", "group/Developers", "fails began")
 	if got := b.text("#entries"); got != "THERE IS NONE" {
 		t.Errorf("a standby shows entries:\n%s", got)
 	}

@@ -40,7 +40,7 @@ var (
 // rooms are the folders of the product. cmd is the only one that knows all the
 // others, and nobody knows cmd.
 var rooms = map[string]room{
-	"cmd":           {ours: []string{"agent", "awsauth", "config", "election", "history", "iam", "imds", "migrate", "recipe", "roster", "serviceaccess", "visible"}},
+	"cmd":           {ours: []string{"agent", "awsauth", "config", "election", "history", "iam", "imds", "migrate", "page", "recipe", "roster", "serviceaccess", "visible"}},
 	"agent":         {ours: []string{"awsauth", "history", "roster", "visible"}, never: aws, direct: yamls},
 	"awsauth":       {never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
 	"config":        {ours: []string{"awsauth"}, never: slices.Concat(aws, clients)},
@@ -49,6 +49,7 @@ var rooms = map[string]room{
 	"iam":           {never: kubernetes},
 	"imds":          {never: kubernetes},
 	"migrate":       {ours: []string{"awsauth", "config", "serviceaccess", "visible"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
+	"page":          {ours: []string{"visible"}, never: slices.Concat(aws, kubernetes)},
 	"recipe":        {ours: []string{"awsauth"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
 	"roster":        {never: aws},
 	"serviceaccess": {ours: []string{"awsauth"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
