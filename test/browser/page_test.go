@@ -1,10 +1,9 @@
 package browser
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -49,16 +48,6 @@ func TestPage(t *testing.T) {
 	if got := b.value("getComputedStyle(document.body).backgroundColor"); got != "rgb(250, 250, 248)" {
 		b.t.Errorf("by day the page is %s: its own policy keeps its stylesheet out?", got)
 	}
-	if os.Getenv("LOOK") != "" {
-		for _, w := range []int64{1280, 375} {
-			for _, sc := range []string{"light", "dark"} {
-				b.screen(w, 900, sc)
-				yes := true
-				shot := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &yes, Clip: &page.Viewport{Width: float64(w), Height: 3600, Scale: 1}})
-				os.WriteFile(filepath.Join("/tmp/look", sc+"-"+map[bool]string{true: "narrow", false: "wide"}[w == 375]+".png"), shot.Data, 0o644)
-			}
-		}
-	}
 	b.open(leader+"/", 1280, "dark")
 	if got := b.value("getComputedStyle(document.body).backgroundColor"); got != "rgb(18, 21, 23)" {
 		b.t.Errorf("by night the page is %s", got)
@@ -96,10 +85,55 @@ func TestPage(t *testing.T) {
 	if got := b.text("#entries"); got != "THERE IS NONE" {
 		t.Errorf("a standby shows entries:\n%s", got)
 	}
-	if os.Getenv("LOOK") != "" {
-		b.screen(1280, 1500, "light")
-		shot := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{})
-		os.WriteFile("/tmp/look/standby.png", shot.Data, 0o644)
+
+	// On paper it is whole: no table is cut off, and differences are unfolded.
+	b.open(leader+"/", 1280, "light")
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	if got := b.value("[...document.querySelectorAll('.diff pre')].every(e => e.getClientRects().length > 0 && e.scrollHeight <= e.clientHeight + 1)"); got != "true" {
+		t.Error("on paper a difference is folded or cut off")
+	}
+	if got := b.value("getComputedStyle(document.querySelector('form')).display"); got != "none" {
+		t.Errorf("on paper the filter is shown: %s", got)
+	}
+	if paper := call(b, page.PrintToPDF, page.PrintToPDFParams{}); len(paper.Data) < 10_000 {
+		t.Errorf("the paper has %d bytes", len(paper.Data))
+	}
+
+	b.clean(leader, standby)
+	b.picture("status-page-light", leader, 1280, 1500, "light")
+	b.picture("status-page-dark", leader, 1280, 1500, "dark")
+	b.picture("status-page-narrow", leader, 375, 1400, "light")
+	b.picture("status-page-standby", standby, 1280, 1100, "light")
+}
+
+// What others wrote into aws-auth does nothing in a browser.
+func TestHostilePage(t *testing.T) {
+	b := newTab(t)
+	hostile := `- rolearn: arn:aws:iam::111122223333:role/a
+  username: "<script>console.error('script')</script><img src=x onerror=console.error('img')>"
+  groups:
+  - "</td></tr></table><iframe src=//evil.example></iframe>"
+  - "\u202E\e[2J"
+  syncedBy: "\"><svg onload=console.error('svg')>"
+- rolearn: "arn:aws:iam::111122223333:role/deployer"
+  username: "</style><style>*{display:none}</style><link rel=stylesheet href=//evil.example>"
+`
+	s := newSite(t, fleet.Options{}, config, hostile)
+	s.says(s.leader, "group/Contractors", "role/</span>a<", "&lt;script&gt;", "&lt;/style&gt;")
+	s.says(s.standby, "&lt;/style&gt;")
+	leader, standby := s.origin(s.leader), s.origin(s.standby)
+	b.open(leader+"/", 375, "light")
+	b.shows("#entries", "<script>console.error('script')</script>", "</table><iframe", `\u202e\x1b[2J`, `syncedBy "><svg onload`)
+	b.shows("#conflicts", "</style><style>*{display:none}</style>")
+	b.shows("#writes", "rolecall")
+	b.fits(375)
+	b.open(standby+"/", 375, "light")
+	b.shows("#conflicts", "</style><style>*{display:none}</style>")
+	b.fits(375)
+	for _, element := range []string{"script", "img", "iframe", "svg", "object", "link[rel=stylesheet]", "style ~ style"} {
+		if n := b.value("document.querySelectorAll('" + element + "').length"); n != "0" {
+			t.Errorf("the page has %s elements %s", n, element)
+		}
 	}
 	b.clean(leader, standby)
 }

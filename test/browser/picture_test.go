@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 )
 
 var update = flag.Bool("update", false, "take the pictures of docs/images anew")
@@ -24,11 +25,13 @@ const images = "../../docs/images"
 
 // picture takes a picture of the page's upper part for the docs, with -update;
 // without, it holds that there is one and that it is small.
-func (b *tab) picture(name string, width, height int64, scheme string) {
+func (b *tab) picture(name, origin string, width, height int64, scheme string) {
 	b.t.Helper()
 	path := filepath.Join(images, name+".png")
 	if *update {
 		b.screen(width, height, scheme)
+		b.do(chromedp.Navigate(origin + "/"))
+		b.value("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))")
 		shot := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng})
 		small, err := reduce(shot.Data)
 		if err == nil {
