@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/draw"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,30 +51,33 @@ func (b *tab) picture(name, origin string, width, height int64, scheme string) {
 	}
 }
 
-// reduce gives a picture a palette of the 256 colours that it has most of.
+// reduce gives a picture a palette of 256 colours: of those that are much alike
+// the most frequent one, so that a small patch of another colour keeps it. The
+// grounds are alike, and each has its own.
 func reduce(body []byte) ([]byte, error) {
 	picture, err := png.Decode(bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	pixels := map[color.RGBA]int{}
 	full := image.NewRGBA(picture.Bounds())
 	draw.Draw(full, full.Rect, picture, full.Rect.Min, draw.Src)
+	pixels := map[color.RGBA]int{}
 	for y := full.Rect.Min.Y; y < full.Rect.Max.Y; y++ {
 		for x := full.Rect.Min.X; x < full.Rect.Max.X; x++ {
 			pixels[full.RGBAAt(x, y)]++
 		}
 	}
-	colours := make([]color.RGBA, 0, len(pixels))
-	for c := range pixels {
-		colours = append(colours, c)
-	}
-	slices.SortFunc(colours, func(a, b color.RGBA) int {
+	colours := slices.SortedFunc(maps.Keys(pixels), func(a, b color.RGBA) int {
 		return cmp.Or(cmp.Compare(pixels[b], pixels[a]), cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
 	})
+	const grounds = 24
 	var palette color.Palette
-	for _, c := range colours[:min(len(colours), 256)] {
-		palette = append(palette, c)
+	taken := map[color.RGBA]bool{}
+	for i, c := range colours {
+		if alike := (color.RGBA{c.R >> 4, c.G >> 4, c.B >> 4, 0}); len(palette) < 256 && (i < grounds || !taken[alike]) {
+			taken[alike] = true
+			palette = append(palette, c)
+		}
 	}
 	reduced := image.NewPaletted(full.Rect, palette)
 	draw.Draw(reduced, full.Rect, full, full.Rect.Min, draw.Src)
