@@ -1,5 +1,5 @@
 # Needs Go and make; -race needs a C compiler, "image" a docker or another
-# CONTAINER_TOOL. All else is built from the modules that go.mod files name.
+# CONTAINER_TOOL, test/browser a Chromium (.ci/chromium). All else is built from the modules that go.mod files name.
 
 GO ?= go
 CONTAINER_TOOL ?= docker
@@ -31,7 +31,7 @@ SOAK ?= 2m
 
 # The modules that are tested, vetted and linted; test/controlplane only wraps
 # the commands of Kubernetes and is built.
-modules = . test/judge test/chart test/prometheus
+modules = . test/judge test/chart test/prometheus test/browser
 in_modules = set -e; for module in $(modules); do (cd $$module && $(1)); done
 # Flags of one of them, named by $$module. Go keeps results though a file changes
 # that a test reads beyond its own module, as those below test do.
@@ -133,6 +133,10 @@ generate: control-plane ## Render what is made of other files: manifests, the ch
 .PHONY: docs
 docs: control-plane ## Write docs/commands and their index anew, with what the commands print
 	@export $(stage); $(GO) test -count=1 -run='^TestDocs$$' ./cmd/rolecall -update
+
+.PHONY: pictures
+pictures: control-plane ## Take the pictures of docs/images anew, with Chromium
+	@export $(stage) ROLECALL_REQUIRE_CHROMIUM=1; cd test/browser; $(GO) test -count=1 -run='^TestPage$$' . -update
 
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kubectl (the first time: minutes)
