@@ -246,6 +246,12 @@ awsAuth: {namespace: trial, name: try}
 		"Role trial/rolecall":        {"- try"},
 		"RoleBinding trial/rolecall": {"kind: Role"},
 	}},
+	{"no page", "rolecall", ``, map[string][]string{
+		"DaemonSet rolecall-system/rolecall": {"!--status-page"},
+	}},
+	{"a page", "rolecall", `statusPage: {enabled: true, port: 9999}`, map[string][]string{
+		"DaemonSet rolecall-system/rolecall": {"--status-page=127.0.0.1:9999", "!containerPort: 9999"},
+	}},
 	{"no annotations", "rolecall", `metrics: {annotations: false}`, map[string][]string{
 		"DaemonSet rolecall-system/rolecall": {"!prometheus.io"},
 	}},
@@ -355,20 +361,22 @@ func TestVariants(t *testing.T) {
 // What is mistyped is told, not ignored.
 func TestValuesAreChecked(t *testing.T) {
 	for values, want := range map[string]string{
-		"hostnetwork: false":                    "hostnetwork",
-		"metrics: {port: '9465'}":               "port",
-		"config: {kind: Konfig}":                "kind",
-		"image: {digest: latest}":               "digest",
-		"log: {level: loud}":                    "level",
-		"extraArgs: [settle-time=5m]":           "extraArgs",
-		"podMonitor: {enable: true}":            "enable",
-		"networkPolicy: {enabled: true}":        "hostNetwork: false",
-		"livenessProbe: {exec: {}}":             "exec",
-		"hardened: {enabled: maybe}":            "enabled",
-		"service: {ipFamilies: [IPv5]}":         "ipFamilies",
-		"serviceMonitor: {enabled: true}":       "service.enabled",
-		"nodeSelector: {dedicated: true}":       "dedicated",
-		"terminationGracePeriodSeconds: always": "terminationGracePeriodSeconds",
+		"hostnetwork: false":                      "hostnetwork",
+		"metrics: {port: '9465'}":                 "port",
+		"config: {kind: Konfig}":                  "kind",
+		"image: {digest: latest}":                 "digest",
+		"log: {level: loud}":                      "level",
+		"extraArgs: [settle-time=5m]":             "extraArgs",
+		"podMonitor: {enable: true}":              "enable",
+		"networkPolicy: {enabled: true}":          "hostNetwork: false",
+		"livenessProbe: {exec: {}}":               "exec",
+		"hardened: {enabled: maybe}":              "enabled",
+		"service: {ipFamilies: [IPv5]}":           "ipFamilies",
+		"serviceMonitor: {enabled: true}":         "service.enabled",
+		"nodeSelector: {dedicated: true}":         "dedicated",
+		"terminationGracePeriodSeconds: always":   "terminationGracePeriodSeconds",
+		"statusPage: {enabled: true, port: 9465}": "statusPage.port",
+		"statusPage: {address: 0.0.0.0}":          "address",
 	} {
 		if _, err := render(t, "rolecall", values); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error about %q", values, err, want)

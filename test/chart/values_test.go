@@ -55,6 +55,8 @@ var uses = map[string]struct{ given, value, adds string }{
 	"extraContainers":                             {"", "[{name: proxy, image: proxy}]", "name: proxy"},
 	"initContainers":                              {"", "[{name: first, image: first}]", "name: first"},
 	"extraObjects":                                {"", "[{apiVersion: v1, kind: Secret, metadata: {name: '{{ .Release.Name }}-extra'}}]", "name: 'rolecall-extra'"},
+	"statusPage.enabled":                          {"", "true", "--status-page=127.0.0.1:9466"},
+	"statusPage.port":                             {"{statusPage: {enabled: true}}", "9999", "--status-page=127.0.0.1:9999"},
 	"metrics.port":                                {"", "10465", "--http-address=:10465"},
 	"metrics.annotations":                         {"{metrics: {annotations: false}}", "true", "prometheus.io/path: /metrics"},
 	"podMonitor.enabled":                          {"", "true", "kind: PodMonitor"},

@@ -83,6 +83,9 @@ spec:
         {{- else }}
         - --config=/etc/rolecall
         {{- include "rolecall.objectArgs" $ | nindent 8 }}
+        {{- if $values.statusPage.enabled }}
+        - --status-page=127.0.0.1:{{ $values.statusPage.port }}
+        {{- end }}
         {{- end }}
         {{- if ne (int $values.metrics.port) 9465 }}
         - --http-address=:{{ $values.metrics.port }}
