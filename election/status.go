@@ -33,7 +33,7 @@ type Status struct {
 	// by [Config.Annotations]. It is never changed. Whoever may write the Lease
 	// may have written it.
 	Published map[string]string
-	Err    error     // what the last reads or writes of the Lease failed with; nil if they did not
+	Err       error // what the last reads or writes of the Lease failed with; nil if they did not
 }
 
 // Status returns what is known now.

@@ -40,9 +40,16 @@ func TestMethodsAndPaths(t *testing.T) {
 		method, target string
 		status         int
 	}{
-		{http.MethodGet, "/", 200}, {http.MethodGet, "/?q=x&page=7&of=all", 200}, {http.MethodHead, "/", 200},
-		{http.MethodPost, "/", 405}, {http.MethodPut, "/", 405}, {http.MethodDelete, "/", 405}, {http.MethodOptions, "/", 405},
-		{http.MethodGet, "/index.html", 404}, {http.MethodGet, "/metrics", 404}, {http.MethodPost, "/x", 404},
+		{http.MethodGet, "/", 200},
+		{http.MethodGet, "/?q=x&page=7&of=all", 200},
+		{http.MethodHead, "/", 200},
+		{http.MethodPost, "/", 405},
+		{http.MethodPut, "/", 405},
+		{http.MethodDelete, "/", 405},
+		{http.MethodOptions, "/", 405},
+		{http.MethodGet, "/index.html", 404},
+		{http.MethodGet, "/metrics", 404},
+		{http.MethodPost, "/x", 404},
 	} {
 		w := answer(t, leading(), test.method, test.target)
 		if w.Code != test.status {
