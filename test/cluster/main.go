@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,11 @@ func inside(image string) (code int, err error) {
 	}
 	fmt.Fprintf(os.Stderr, "built the images in %s\n", time.Since(begin).Round(time.Second))
 
+	restore, err := raiseInotify()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	self, err := os.Executable()
 	if err != nil {
 		return 0, err
@@ -99,6 +105,28 @@ func inside(image string) (code int, err error) {
 		code, err = max(1, exit.ExitCode()), nil
 	}
 	return code, errors.Join(err, removeGroups())
+}
+
+// raiseInotify lets root have as many inotify instances as several kubelets and
+// containerds need: the kernel's 128 are for one or two. What it returns puts the
+// limit back.
+func raiseInotify() (restore func() error, err error) {
+	const file, enough = "/proc/sys/fs/inotify/max_user_instances", 1024
+	was, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(was)))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	if limit >= enough {
+		return func() error { return nil }, nil
+	}
+	if err := os.WriteFile(file, []byte(strconv.Itoa(enough)), 0); err != nil {
+		return nil, err
+	}
+	return func() error { return os.WriteFile(file, was, 0) }, nil
 }
 
 // progress says every ten seconds what takes its time, until it is stopped.
