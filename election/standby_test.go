@@ -59,6 +59,30 @@ func standbyRate(t *testing.T, n int) (rate float64) {
 	return rate
 }
 
+// A start of many costs in every minute what any other one does: neither do they
+// all ask at once, nor nobody and later all.
+func TestStartIsFlat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, minutes = 1000, 15 // the longest pause is 400 s
+		c := newCluster(t)
+		c.configure = func(cfg *Config) {
+			cfg.CountAgents = func(context.Context) (int, error) { return n, nil }
+		}
+		c.startN(n)
+		defer c.stopAll()
+		c.awaitTerm(10 * time.Second)
+		time.Sleep(10 * time.Second) // until all know how many there are
+		for i := range minutes {
+			before := c.store.count(opGet)
+			time.Sleep(time.Minute)
+			// 300 of a Poisson process are 300 ± 17.
+			if reads := c.store.count(opGet) - before; reads < 230 || reads > 370 {
+				t.Errorf("%d reads in minute %d, want about %d", reads, i+1, 60*readsPerSecond)
+			}
+		}
+	})
+}
+
 // usualRate is what client-go's elector costs by itself.
 func usualRate(t *testing.T, n int) (rate float64) {
 	synctest.Test(t, func(t *testing.T) {
