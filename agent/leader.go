@@ -98,7 +98,8 @@ type Leader struct {
 	began        time.Time // zero outside a term
 	past         *past
 	diary        *diary
-	ledger       *ledgerObject // as read or written last; nil to read it again
+	ledger       *ledgerObject     // as read or written last; nil to read it again
+	parsed       *awsauth.Document // as read or written last; nil before
 	standing     map[string]notice
 	recorder     record.EventRecorder
 	caughtUp     bool      // the mounted config is known not to be behind the one applied last
@@ -130,7 +131,7 @@ func NewLeader(opts Options) *Leader {
 
 // newTerm forgets what a former term knew: another leader may have acted since.
 func (l *Leader) newTerm() {
-	l.ledger, l.standing, l.recorder = nil, nil, nil
+	l.ledger, l.parsed, l.standing, l.recorder = nil, nil, nil, nil
 	l.began, l.caughtUp, l.deletedSince = time.Time{}, false, time.Time{}
 	l.lastWritten.Store(nil)
 	l.status.Store(nil)

@@ -64,8 +64,13 @@ func (r *Reporter) register() {
 // and the question stays within the node.
 const lookEvery = time.Minute
 
-// Run reports at once, then about hourly, and as soon as the node has another
-// role, until ctx ends, and returns nil.
+// startSpread is over how long the first reports of agents are spread that start
+// together. Without it, all nodes of a new role would find no report and try to
+// write one; so it is the first few that do.
+const startSpread = 2 * time.Second
+
+// Run reports within [startSpread], then about hourly, and as soon as the node has
+// another role, until ctx ends, and returns nil.
 func (r *Reporter) Run(ctx context.Context) error {
 	r.once.Do(r.register)
 	backoff := time.Second
@@ -79,6 +84,9 @@ func (r *Reporter) Run(ctx context.Context) error {
 			if was := r.self.Swap(&node); was == nil || *was != node {
 				r.Logger.Info("this node's role", "role_arn", node.RoleARN, "account", node.Account.ID, "partition", node.Account.Partition)
 				due = time.Time{}
+				if was == nil && !pause(ctx, rand.N(startSpread)) {
+					return nil
+				}
 			}
 			if !time.Now().Before(due) {
 				err = r.report(ctx, node)
@@ -97,13 +105,21 @@ func (r *Reporter) Run(ctx context.Context) error {
 			// come at the moment at which its report turns stale.
 			due = time.Now().Add(time.Duration((0.8 + 0.15*rand.Float64()) * float64(roster.StaleAfter)))
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, wait) {
 			return nil
-		case <-timer.C:
 		}
+	}
+}
+
+// pause waits, and reports false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 

@@ -97,6 +97,32 @@ func TestAnotherRoleIsReportedAtOnce(t *testing.T) {
 	}
 }
 
+// Agents that start together do not report together, and none waits long.
+func TestFirstReportsAreSpread(t *testing.T) {
+	var late int
+	for range 50 {
+		d := &desk{node: Node{RoleARN: "old"}}
+		d.run(t, func(*Reporter) {
+			time.Sleep(startSpread / 2)
+			d.mu.Lock()
+			soon := len(d.reports)
+			d.mu.Unlock()
+			if soon == 0 {
+				late++
+			}
+			time.Sleep(startSpread / 2)
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if len(d.reports) != 1 {
+				t.Errorf("%d reports after %s", len(d.reports), startSpread)
+			}
+		})
+	}
+	if late < 10 || late > 40 {
+		t.Errorf("%d of 50 reported in the second half of %s", late, startSpread)
+	}
+}
+
 // A report that fails is tried again soon, and IMDS asked each time.
 func TestReportIsTriedAgain(t *testing.T) {
 	gone := errors.New("gone")
