@@ -29,9 +29,15 @@ FUZZTIME ?= 30s
 # How long "make soak" takes; ROLECALL_SEED repeats another run's order of faults.
 SOAK ?= 2m
 
+# What "make bench" measures: all of it by default, or parts as BENCH=requests,takeover.
+# With BENCH_FLAGS="-out=docs/benchmarks -page=docs/benchmarks.md" it writes what is
+# published.
+BENCH ?=
+BENCH_FLAGS ?=
+
 # The modules that are tested, vetted and linted; test/controlplane only wraps
 # the commands of Kubernetes and is built.
-modules = . test/judge test/chart test/prometheus test/browser
+modules = . test/bench test/judge test/chart test/prometheus test/browser
 in_modules = set -e; for module in $(modules); do (cd $$module && $(1)); done
 # Flags of one of them, named by $$module. Go keeps results though a file changes
 # that a test reads beyond its own module, as those below test do.
@@ -105,8 +111,20 @@ fuzz: ## Fuzz each fuzz test for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: ## Run the benchmarks
+bench: bin/bench-program control-plane ## Measure cost and speed beside the usual ways, into bin/bench (40 minutes; BENCH=requests,takeover)
+	@KUBEBUILDER_ASSETS="$(assets)" bin/bench-program -parts="$(BENCH)" $(BENCH_FLAGS)
+
+.PHONY: bench-small
+bench-small: bin/bench-program control-plane ## The same in two minutes: fails where a ratio or a count has gone wrong by far
+	@KUBEBUILDER_ASSETS="$(assets)" bin/bench-program -small -parts=document,requests,iam -out=bin/bench-small
+
+.PHONY: bench-go
+bench-go: ## Run the benchmarks of single functions
 	@$(call in_modules,$(GO) test -run='^$$' -bench=. -benchmem ./...)
+
+.PHONY: bin/bench-program
+bin/bench-program:
+	@cd test/bench && $(GO) build -o $(CURDIR)/bin/bench-program .
 
 .PHONY: lint
 lint: $(golangci_lint) ## Run the linters (the first time builds them: minutes)
