@@ -92,6 +92,7 @@ func (l *lease) closeLost() {
 }
 
 func (l *lease) Create(ctx context.Context, lease *coordinationv1.Lease, opts metav1.CreateOptions) (*coordinationv1.Lease, error) {
+	l.countFirst(ctx)
 	return l.write(ctx, opCreate, lease, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return l.LeaseInterface.Create(ctx, lease, opts)
 	})
@@ -155,6 +156,24 @@ func (l *lease) beginTerm() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leading = true
+}
+
+// countFirst counts the agents before the Lease is made. Where all are new, as
+// after an installation, each of them then learns from its first look how many
+// they are, instead of looking at the pace of a few until the leader has counted.
+// That it can't is no reason not to lead.
+func (l *lease) countFirst(ctx context.Context) {
+	if n := l.e.cfg.Agents; n > 0 {
+		l.publish(n)
+	}
+	if l.e.cfg.CountAgents == nil {
+		return
+	}
+	timed, cancel := context.WithTimeout(ctx, l.e.cfg.RetryPeriod)
+	defer cancel()
+	if n, err := l.e.cfg.CountAgents(timed); err == nil && n >= 1 && n <= maxAgents {
+		l.publish(n)
+	}
 }
 
 // publish has the number of agents written with the next renewal.

@@ -59,6 +59,26 @@ func standbyRate(t *testing.T, n int) (rate float64) {
 	return rate
 }
 
+// Where all agents are new, one look at the Lease tells each how many they are:
+// they don't ask at the pace of a few until the leader has counted.
+func TestFirstStartCostsOneLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000
+		c := newCluster(t)
+		c.configure = func(cfg *Config) {
+			cfg.CountAgents = func(context.Context) (int, error) { return n, nil }
+		}
+		c.startN(n)
+		defer c.stopAll()
+		c.awaitTerm(10 * time.Second)
+		time.Sleep(10 * time.Second)
+		// The first looks, those of ten seconds, and the elector's own.
+		if reads := c.store.count(opGet); reads < n || reads > n+150 {
+			t.Errorf("%d reads in the first seconds of %d agents", reads, n)
+		}
+	})
+}
+
 // A start of many costs in every minute what any other one does: neither do they
 // all ask at once, nor nobody and later all.
 func TestStartIsFlat(t *testing.T) {
