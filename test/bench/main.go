@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+
 	"github.com/rolecall/rolecall/test/fleet"
 )
 
@@ -56,6 +59,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	klog.SetLogger(logr.Discard()) // client-go's own words about connections that are cut here
 	err := measure(ctx, options{*out, *page, *only, *binary, *small}, stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
