@@ -22,13 +22,18 @@ const (
 	// the number of agents shrank. Beyond 18,000 agents it costs more than
 	// readsPerSecond.
 	maxPeriod = time.Hour
+	// maxBlind is the longest pause of an agent that could not read the Lease yet.
+	maxBlind = time.Minute
 )
 
 // standBy reads the Lease now and then, until it is time to join the elector
 // (true) or ctx ends (false). starting says that this is the agent's first
 // call, so that nothing is known of the Lease yet.
 //
-// Reads that fail change nothing: whoever leads may well be able to renew.
+// Reads that fail change nothing: whoever leads may well be able to renew. As long
+// as none has succeeded they become rarer, because nobody has told how many agents
+// there are: 5,000 at the pace of ten would keep an API server down that has just
+// come up.
 func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 	e.setMode(StandingBy)
 	pause, paced := e.pause(), e.agents() // the number that the pause goes by
@@ -37,7 +42,7 @@ func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 		// is read, so this spreads the start of many as well as two seconds can.
 		pause, paced = rand.N(e.cfg.RetryPeriod), 0
 	}
-	for sleep(ctx, pause) {
+	for failed := 0; sleep(ctx, pause); {
 		switch v := e.read(ctx); {
 		case v == missing, v == released, v == ours:
 			return true
@@ -47,6 +52,10 @@ func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 			// All agents may have been restarted at once and see this. One of
 			// them is enough, since the elector takes another LeaseDuration.
 			pause = spread(e.agents(), min(e.period(), 3*e.cfg.LeaseDuration))
+		case v == unknown && starting:
+			failed++
+			pause = rand.N(min(e.period()<<min(failed, 10), maxBlind))
+			continue
 		case v == healthy && (e.agents() > 2*paced || 2*e.agents() < paced):
 			pause, paced = e.firstPause(), e.agents()
 		default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +77,33 @@ func TestFirstStartCostsOneLook(t *testing.T) {
 		if reads := c.store.count(opGet); reads < n || reads > n+150 {
 			t.Errorf("%d reads in the first seconds of %d agents", reads, n)
 		}
+	})
+}
+
+// Agents that start while the API server is away don't ask at the pace of a few
+// that they don't know not to be, and find it when it is back.
+func TestStartWithoutAPIServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000
+		var up atomic.Bool
+		c := newCluster(t)
+		c.store.fault = func(string, string) fault {
+			if up.Load() {
+				return fault{}
+			}
+			return fault{refused: errAnswerLost}
+		}
+		c.startN(n)
+		defer c.stopAll()
+		time.Sleep(5 * time.Minute)
+		before := c.store.count(opGet)
+		time.Sleep(5 * time.Minute)
+		rate := float64(c.store.count(opGet)-before) / 300
+		if rate > n/25 {
+			t.Errorf("%.0f requests/s of %d agents that get no answer, want one in half a minute from each", rate, n)
+		}
+		up.Store(true)
+		c.awaitTerm(10 * time.Second)
 	})
 }
 
