@@ -25,7 +25,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 type options struct {
 	out, page, parts, binary string
-	small                    bool
+	small, render            bool
 }
 
 // part is a group of figures that are measured together.
@@ -53,6 +53,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	page := flags.String("page", "", "document that gets the table between its markers")
 	only := flags.String("parts", "", "comma-separated parts to measure; all by default")
 	binary := flags.String("binary", "", "rolecall to measure; by default it is built as for an image")
+	render := flags.Bool("render", false, "measure nothing: write the table and the plots of results.json anew")
 	small := flags.Bool("small", false, "a short run that fails where a ratio or a count has gone wrong by far")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -60,7 +61,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	klog.SetLogger(logr.Discard()) // client-go's own words about connections that are cut here
-	err := measure(ctx, options{*out, *page, *only, *binary, *small}, stdout)
+	err := measure(ctx, options{*out, *page, *only, *binary, *small, *render}, stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return 1
@@ -100,6 +101,9 @@ func measure(ctx context.Context, o options, stdout io.Writer) error {
 	report, err := readReport(o.out)
 	if err != nil {
 		return err
+	}
+	if o.render {
+		return report.write(o.out, o.page)
 	}
 	dir, err := os.MkdirTemp("", "rolecall-bench-")
 	if err != nil {
