@@ -63,8 +63,8 @@ type Config struct {
 	// as the Lease does not tell. Zero means unknown, which is taken for 10.
 	Agents int
 	// CountAgents counts them; it is asked by the leader alone, when its term
-	// begins and every minute from then on, and by who is about to make the Lease
-	// where there is none. It must respect its context. Its
+	// begins and every minute from then on, and by who is about to make the Lease,
+	// or at its start finds one that does not tell. It must respect its context. Its
 	// answer is published on the Lease. An error or an answer below 1 leaves
 	// what was published before. If nil, the leader publishes Agents.
 	CountAgents func(context.Context) (int, error)
@@ -97,6 +97,7 @@ type Elector struct {
 	mu     sync.Mutex
 	seen   observer
 	status Status
+	told   bool             // the Lease has said how many agents there are
 	errs   map[string]error // by operation: the last answer, where it was an error
 }
 

@@ -22,8 +22,11 @@ const (
 	// the number of agents shrank. Beyond 18,000 agents it costs more than
 	// readsPerSecond.
 	maxPeriod = time.Hour
-	// maxBlind is the longest pause of an agent that could not read the Lease yet.
+	// maxBlind is the longest pause of an agent that could not read the Lease yet,
+	// or not tell how many agents there are.
 	maxBlind = time.Minute
+	// maxGuesses is how often it tries to tell before it takes them for unknownAgents.
+	maxGuesses = 5
 )
 
 // standBy reads the Lease now and then, until it is time to join the elector
@@ -43,7 +46,13 @@ func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 		pause, paced = rand.N(e.cfg.RetryPeriod), 0
 	}
 	for failed := 0; sleep(ctx, pause); {
-		switch v := e.read(ctx); {
+		v := e.read(ctx)
+		if starting && (v == unknown || v == healthy && failed < maxGuesses && !e.countUntold(ctx)) {
+			failed++
+			pause = rand.N(min(e.period()<<min(failed, 10), maxBlind))
+			continue
+		}
+		switch {
 		case v == missing, v == released, v == ours:
 			return true
 		case v == stale && !starting:
@@ -52,10 +61,6 @@ func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 			// All agents may have been restarted at once and see this. One of
 			// them is enough, since the elector takes another LeaseDuration.
 			pause = spread(e.agents(), min(e.period(), 3*e.cfg.LeaseDuration))
-		case v == unknown && starting:
-			failed++
-			pause = rand.N(min(e.period()<<min(failed, 10), maxBlind))
-			continue
 		case v == healthy && (e.agents() > 2*paced || 2*e.agents() < paced):
 			pause, paced = e.firstPause(), e.agents()
 		default:
@@ -64,6 +69,29 @@ func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 		starting = false
 	}
 	return false
+}
+
+// countUntold counts the agents where the Lease does not say how many there are:
+// its holder has only just begun, or cannot count them. It reports false if this
+// agent can't either. One request of each is less than what those cost who take
+// 5,000 agents for ten.
+func (e *Elector) countUntold(ctx context.Context) bool {
+	e.mu.Lock()
+	told := e.told
+	e.mu.Unlock()
+	if told || e.cfg.CountAgents == nil {
+		return true
+	}
+	timed, cancel := context.WithTimeout(ctx, e.requestTimeout())
+	defer cancel()
+	n, err := e.cfg.CountAgents(timed)
+	if err != nil || n < 1 || n > maxAgents {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status.Agents = n
+	return true
 }
 
 // read is a standby's look at the Lease: one request, no retry.

@@ -2,6 +2,7 @@ package election
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -76,6 +77,39 @@ func TestFirstStartCostsOneLook(t *testing.T) {
 		// The first looks, those of ten seconds, and the elector's own.
 		if reads := c.store.count(opGet); reads < n || reads > n+150 {
 			t.Errorf("%d reads in the first seconds of %d agents", reads, n)
+		}
+	})
+}
+
+// A Lease that does not say how many agents there are has each count them once,
+// and does not keep them at the pace of a few.
+func TestStartUntold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000
+		var counted atomic.Int64
+		c := newCluster(t)
+		c.configure = func(cfg *Config) {
+			leader := counted.Load() == 0
+			cfg.CountAgents = func(context.Context) (int, error) {
+				if counted.Add(1); leader {
+					return 0, errors.New("daemonsets is forbidden")
+				}
+				return n, nil
+			}
+		}
+		c.startN(1)
+		defer c.stopAll()
+		c.awaitTerm(10 * time.Second)
+		before := counted.Load()
+		c.startN(n - 1)
+		time.Sleep(time.Minute)
+		if got := counted.Load() - before; got < n-1 || got > n+20 {
+			t.Errorf("they were counted %d times by %d agents", got, n)
+		}
+		reads := c.store.count(opGet)
+		time.Sleep(5 * time.Minute)
+		if rate := float64(c.store.count(opGet)-reads) / 300; rate > 2*readsPerSecond {
+			t.Errorf("%.0f reads/s", rate)
 		}
 	})
 }

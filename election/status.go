@@ -83,7 +83,7 @@ func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) ver
 	if lease != nil {
 		holder = ptr.Deref(lease.Spec.HolderIdentity, "")
 		if n, err := strconv.Atoi(lease.Annotations[AgentsAnnotation]); err == nil && n >= 1 && n <= maxAgents {
-			e.status.Agents = n
+			e.status.Agents, e.told = n, true
 		}
 	}
 	e.status.Seen = now
