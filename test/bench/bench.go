@@ -70,7 +70,7 @@ type cluster struct {
 }
 
 // cluster starts one with a config; on a control plane of its own if none is given.
-func (b *bench) cluster(ctx context.Context, plane *stage.ControlPlane, config string, o fleet.Options) (_ *cluster, err error) {
+func (b *bench) cluster(ctx context.Context, plane *stage.ControlPlane, config string) (_ *cluster, err error) {
 	c := &cluster{plane: plane}
 	binary, err := b.build()
 	if err != nil {
@@ -83,8 +83,10 @@ func (b *bench) cluster(ctx context.Context, plane *stage.ControlPlane, config s
 		c.owned = true
 	}
 	id := "bench-" + strconv.FormatInt(b.serial.Add(1), 10)
-	o.ControlPlane, o.Binary, o.Dir = c.plane, binary, filepath.Join(b.dir, id)
-	o.Namespace, o.Config = id, map[string]string{"config.yaml": config}
+	o := fleet.Options{
+		ControlPlane: c.plane, Binary: binary, Dir: filepath.Join(b.dir, id),
+		Namespace: id, Config: map[string]string{"config.yaml": config},
+	}
 	if err = os.MkdirAll(o.Dir, 0o700); err == nil {
 		c.Fleet, err = fleet.New(ctx, o)
 	}
@@ -111,7 +113,7 @@ func (c *cluster) scheduled(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	set.Status.DesiredNumberScheduled = int32(n) //nolint:gosec // a few thousand
+	set.Status.DesiredNumberScheduled = int32(n)
 	_, err = sets.UpdateStatus(ctx, set, metav1.UpdateOptions{})
 	return err
 }

@@ -110,7 +110,7 @@ func convergence(ctx context.Context, b *bench) error {
 const foreign = "- rolearn: arn:aws:iam::111122223333:role/somebody-elses\n  username: somebody\n"
 
 func (b *bench) converges(ctx context.Context, entries int) error {
-	c, err := b.cluster(ctx, nil, manyConfig(entries, "team"), fleet.Options{})
+	c, err := b.cluster(ctx, nil, manyConfig(entries, "team"))
 	if err != nil {
 		return err
 	}
@@ -233,12 +233,12 @@ func (b *bench) converges(ctx context.Context, entries int) error {
 	if entries > 1000 {
 		return nil
 	}
-	return b.burst(ctx, c, g, watch)
+	return b.burst(ctx, c, watch)
 }
 
 // burst has others write aws-auth a thousand times in a second, and once wipe our
 // entries amid it.
-func (b *bench) burst(ctx context.Context, c *cluster, g *processes, watch *watcher) error {
+func (b *bench) burst(ctx context.Context, c *cluster, watch *watcher) error {
 	var passes, back, writes, during []float64
 	runs := 5
 	if b.small {

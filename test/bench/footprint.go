@@ -104,7 +104,7 @@ func (b *bench) standbyFootprint(ctx context.Context) error {
 	if b.small {
 		window, starts = 15*time.Second, 3
 	}
-	c, err := b.cluster(ctx, nil, manyConfig(20, "team"), fleet.Options{})
+	c, err := b.cluster(ctx, nil, manyConfig(20, "team"))
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (b *bench) readiness(ctx context.Context, c *cluster, starts int) error {
 // leaderFootprint has a leader write and mend as many entries as find room.
 func (b *bench) leaderFootprint(ctx context.Context) error {
 	const entries = fullDocument
-	c, err := b.cluster(ctx, nil, manyConfig(entries, "team"), fleet.Options{})
+	c, err := b.cluster(ctx, nil, manyConfig(entries, "team"))
 	if err != nil {
 		return err
 	}

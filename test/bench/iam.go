@@ -132,7 +132,7 @@ func iamCalls(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) iamCluster(ctx context.Context, plane *stage.ControlPlane, during time.Duration) (seen []refresh, throttled int, err error) {
-	c, err := b.cluster(ctx, plane, iamConfig, fleet.Options{})
+	c, err := b.cluster(ctx, plane, iamConfig)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"sync"
 	"syscall"
 
 	"github.com/rolecall/rolecall/test/fleet"
@@ -11,8 +10,6 @@ import (
 // processes is a group of real agents.
 type processes struct {
 	nodes []*fleet.Node
-
-	mu sync.Mutex
 }
 
 // newProcesses adds n nodes to the cluster, whose agents are not started yet.

@@ -67,7 +67,7 @@ func (b *bench) restarts(ctx context.Context, run *restartRun) error {
 		return err
 	}
 	defer func() { _ = plane.Stop() }()
-	c, err := b.cluster(ctx, plane, reportOnly, fleet.Options{})
+	c, err := b.cluster(ctx, plane, reportOnly)
 	if err != nil {
 		return err
 	}

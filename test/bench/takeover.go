@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
 )
 
@@ -25,14 +24,20 @@ type takeoverRun struct {
 // a watcher's sight of another holder. Each leader is replaced, as a DaemonSet does.
 func takeover(ctx context.Context, b *bench) error {
 	together := []takeoverRun{
-		{n: 3, real: true, copies: 3, ended: 16, killed: 6}, {n: 50, real: true, copies: 2, ended: 20, killed: 6}, {n: 500, copies: 1, ended: 25, killed: 8},
-		{n: 3, slow: true, copies: 3, ended: 16, killed: 6}, {n: 50, slow: true, copies: 2, ended: 20, killed: 6}, {n: 500, slow: true, copies: 1, ended: 25, killed: 8},
-		{n: 3, rival: true, copies: 3, ended: 16, killed: 6}, {n: 50, rival: true, copies: 2, ended: 20, killed: 6}, {n: 500, rival: true, copies: 1, ended: 20, killed: 6},
+		{n: 3, real: true, copies: 3, ended: 16, killed: 6},
+		{n: 50, real: true, copies: 2, ended: 20, killed: 6},
+		{n: 500, copies: 1, ended: 25, killed: 8},
+		{n: 3, slow: true, copies: 3, ended: 16, killed: 6},
+		{n: 50, slow: true, copies: 2, ended: 20, killed: 6},
+		{n: 500, slow: true, copies: 1, ended: 25, killed: 8},
+		{n: 3, rival: true, copies: 3, ended: 16, killed: 6},
+		{n: 50, rival: true, copies: 2, ended: 20, killed: 6},
+		{n: 500, rival: true, copies: 1, ended: 20, killed: 6},
 	}
 	alone := []takeoverRun{
-		{n: 5000, copies: 1, ended: 20, killed: 7},
-		{n: 5000, slow: true, copies: 1, ended: 20, killed: 7},
-		{n: 5000, rival: true, copies: 1, ended: 12, killed: 4},
+		{n: 5000, copies: 1, ended: 15, killed: 5},
+		{n: 5000, slow: true, copies: 1, ended: 15, killed: 5},
+		{n: 5000, rival: true, copies: 1, ended: 10, killed: 3},
 	}
 	if b.small {
 		together = []takeoverRun{{n: 3, copies: 1, ended: 4, killed: 1}, {n: 200, copies: 1, ended: 4, killed: 1}}
@@ -137,7 +142,7 @@ func (b *bench) group(ctx context.Context, c *cluster, n int, rival, real, slow 
 }
 
 func (b *bench) oneTakeover(ctx context.Context, plane *stage.ControlPlane, run takeoverRun) (out took, err error) {
-	c, err := b.cluster(ctx, plane, reportOnly, fleet.Options{})
+	c, err := b.cluster(ctx, plane, reportOnly)
 	if err != nil {
 		return out, err
 	}
@@ -154,8 +159,7 @@ func (b *bench) oneTakeover(ctx context.Context, plane *stage.ControlPlane, run 
 		return out, err
 	}
 	out.how = g.how()
-	leader, _, err := watch.other(ctx, "")
-	if err != nil {
+	if _, _, err := watch.other(ctx, ""); err != nil {
 		return out, err
 	}
 	// Until the last have started and all know how many they are.
@@ -165,7 +169,8 @@ func (b *bench) oneTakeover(ctx context.Context, plane *stage.ControlPlane, run 
 		if !pause(ctx, between(3*time.Second, 6*time.Second)) {
 			return out, ctx.Err()
 		}
-		if leader, _, err = watch.other(ctx, ""); err != nil { // who leads now
+		leader, _, err := watch.other(ctx, "") // who leads now
+		if err != nil {
 			return out, err
 		}
 		i, err := nodeIndex(leader)
