@@ -26,8 +26,32 @@ const (
 	inOneProcess = "in one process"
 )
 
-// startAll starts all members at once.
+// crowd is how many agents one machine can start at once: it makes all of their
+// TLS connections, at both ends, where each of theirs would make its own. Of more,
+// so many are started in each second.
+const (
+	crowd    = 1000
+	crowding = 100
+)
+
+// startAll starts all members, at once if they are no crowd.
 func startAll(ctx context.Context, g group) error {
+	if g.size() <= crowd {
+		return startAtOnce(ctx, g)
+	}
+	for i := range g.size() {
+		if !pause(ctx, time.Second/crowding) {
+			return ctx.Err()
+		}
+		if err := g.start(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startAtOnce starts all members at once, a crowd too.
+func startAtOnce(ctx context.Context, g group) error {
 	var all errgroup.Group
 	all.SetLimit(64)
 	for i := range g.size() {

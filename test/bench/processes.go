@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"syscall"
 
 	"github.com/rolecall/rolecall/test/fleet"
@@ -39,7 +40,12 @@ func (g *processes) kill(i int) { g.nodes[i].Kill() }
 func (g *processes) await(i int) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_ = g.nodes[i].Terminate(ctx) // asks again and waits
+	_, _ = fleet.Until(ctx, func(context.Context) error { // if it does not end, it cannot be started again
+		if g.nodes[i].Running() {
+			return errors.New("it runs")
+		}
+		return nil
+	})
 }
 
 func (g *processes) close() {

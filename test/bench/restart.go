@@ -30,7 +30,7 @@ type restartRun struct {
 // started at once on the Lease of a leader that is no more.
 func restart(ctx context.Context, b *bench) error {
 	together := []*restartRun{{n: 3, real: true, trials: 5}, {n: 50, real: true, trials: 5}, {n: 500, trials: 5}, {n: 3, rival: true, trials: 4}, {n: 50, rival: true, trials: 4}}
-	alone := []*restartRun{{n: 5000, trials: 3}}
+	alone := []*restartRun{{n: 1000, trials: 3}, {n: 5000, trials: 2}}
 	if b.small {
 		together, alone = []*restartRun{{n: 200, trials: 1}}, nil
 	}
@@ -99,7 +99,7 @@ func (b *bench) restartOnce(ctx context.Context, c *cluster, g group, run *resta
 		return err
 	}
 	begun := time.Now()
-	if err := startAll(ctx, g); err != nil {
+	if err := startAtOnce(ctx, g); err != nil {
 		return err
 	}
 	_, at, err := watch.other(ctx, deadHolder)
