@@ -2,11 +2,13 @@ package election
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/utils/ptr"
@@ -98,7 +100,14 @@ func (l *lease) Create(ctx context.Context, lease *coordinationv1.Lease, opts me
 	})
 }
 
+// Update answers a conflict to an empty Lease: that is what client-go's lock is left
+// with, and tries to update once, where the Lease of a leader was deleted and
+// another agent made it anew first (tools/leaderelection/resourcelock/leaselock.go,
+// Create).
 func (l *lease) Update(ctx context.Context, lease *coordinationv1.Lease, opts metav1.UpdateOptions) (*coordinationv1.Lease, error) {
+	if lease.Name == "" {
+		return nil, apierrors.NewConflict(coordinationv1.Resource("leases"), l.e.cfg.Name, errors.New("another agent made it anew"))
+	}
 	return l.write(ctx, opUpdate, lease, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return l.LeaseInterface.Update(ctx, lease, opts)
 	})

@@ -86,6 +86,11 @@ func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) ver
 			e.status.Agents, e.told = n, true
 		}
 	}
+	if v == healthy && len(e.errs) > 0 {
+		// Another agent leads: what this one could not write is settled.
+		clear(e.errs)
+		e.log.Info("the lease can be reached again", "operation", op)
+	}
 	e.status.Seen = now
 	e.status.Published = e.published(lease)
 	if holder != e.status.Leader {
