@@ -64,7 +64,7 @@ cyclonedx_gomod = $(CURDIR)/.cache/tools/cyclonedx-gomod-$(CYCLONEDX_GOMOD_VERSI
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/rolecall
@@ -155,6 +155,10 @@ docs: control-plane ## Write docs/commands and their index anew, with what the c
 .PHONY: pictures
 pictures: control-plane ## Take the pictures of docs/images anew, with Chromium
 	@export $(stage) ROLECALL_REQUIRE_CHROMIUM=1; cd test/browser; $(GO) test -count=1 -run='^TestPage$$' . -update
+
+.PHONY: dashboard-picture
+dashboard-picture: control-plane prometheus ## Draw docs/images/dashboard.svg, with what a real Prometheus sees of agents (minutes)
+	@export $(stage); $(GO) test -v -count=1 -run='^TestStory$$' ./test/scraper/picture -update
 
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kubectl (the first time: minutes)

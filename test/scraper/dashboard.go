@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // A Query is one of a dashboard's.
@@ -27,17 +28,27 @@ func Dashboard(path string) ([]Query, error) {
 	if err := json.Unmarshal(text, &board); err != nil {
 		return nil, err
 	}
-	variables := strings.NewReplacer("$__rate_interval", "10s", "$__range", "1m", "$namespace", ".*", "$cluster", ".*")
-	left := regexp.MustCompile(`\$\w+`)
 	var all []Query
 	for _, p := range board.Panels {
 		for _, target := range p.Targets {
-			expr := variables.Replace(target.Expr)
-			if v := left.FindString(expr); v != "" {
-				return nil, fmt.Errorf("panel %q has the variable %s, which is not known here", p.Title, v)
+			expr, err := Fill(target.Expr, time.Minute)
+			if err != nil {
+				return nil, fmt.Errorf("panel %q: %w", p.Title, err)
 			}
 			all = append(all, Query{p.Title, expr})
 		}
 	}
 	return all, nil
+}
+
+// Fill puts in the variables of a dashboard's query that looks back over a time, as
+// Grafana does: all clusters and namespaces, scraped every 2 s or more often.
+func Fill(expr string, over time.Duration) (string, error) {
+	expr = strings.NewReplacer(
+		"$__rate_interval", "10s", "$__range", fmt.Sprintf("%.0fs", over.Seconds()), "$namespace", ".*", "$cluster", ".*",
+	).Replace(expr)
+	if v := regexp.MustCompile(`\$\w+`).FindString(expr); v != "" {
+		return "", fmt.Errorf("the variable %s is not known here", v)
+	}
+	return expr, nil
 }
