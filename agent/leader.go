@@ -303,7 +303,7 @@ func (l *Leader) tellMalformed(err error) {
 
 // refreshIAM asks IAM at the term's start, on a new spec and about every
 // refresh interval, jittered so that clusters do not march in step. After a
-// failure the interval doubles, up to ten minutes. EC2 is asked at once about
+// failure that patience may mend the interval doubles, up to ten minutes. EC2 is asked at once about
 // reports that are new, and every few seconds at most.
 func (l *Leader) refreshIAM(ctx context.Context) error {
 	failures := 0
@@ -328,11 +328,12 @@ func (l *Leader) refreshIAM(ctx context.Context) error {
 		case <-timer.C:
 		}
 		spec := l.spec.Load()
-		if err := l.gather.refresh(ctx, spec); err != nil {
+		switch err := l.gather.refresh(ctx, spec); {
+		case err == nil, persists(err): // the other sources are due as usual
+			failures = 0
+		default:
 			failures++
 			l.log.Debug("IAM could not be asked wholly", "err", err, "failures", failures)
-		} else {
-			failures = 0
 		}
 		interval := spec.Refresh << min(failures, 8)
 		if failures > 0 {

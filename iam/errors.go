@@ -117,5 +117,8 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Persists reports whether to ask again later is of no use: it takes a person.
+func (e *Error) Persists() bool { return e.Reason == ReasonDenied || e.Reason == ReasonNotFound }
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -273,6 +273,8 @@ func TestFailures(t *testing.T) {
 					var e *iam.Error
 					if !errors.As(err, &e) || e.Reason != tc.want || e.Action != "iam:"+op {
 						t.Errorf("%s: %#v is no error of this package with that reason", op, err)
+					} else if e.Persists() != (tc.want == iam.ReasonDenied) {
+						t.Errorf("%s: %q persists: %v", op, err, e.Persists())
 					}
 					if page == 1 && tc.requests != 0 && a.Requests(op) != tc.requests {
 						t.Errorf("%s: %d requests, want %d", op, a.Requests(op), tc.requests)

@@ -1,0 +1,32 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+)
+
+type fails bool
+
+func (f fails) Error() string  { return fmt.Sprintf("persists: %v", bool(f)) }
+func (f fails) Persists() bool { return bool(f) }
+
+func TestPersists(t *testing.T) {
+	refused, throttled := error(fails(true)), error(fails(false))
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{refused, true},
+		{throttled, false},
+		{errors.New("of which nothing is known"), false},
+		{fmt.Errorf("the account is unknown: %w", refused), true},
+		{errors.Join(refused, nil, refused), true},
+		{errors.Join(errors.Join(refused), errors.Join(refused, throttled)), false},
+		{errors.Join(refused, errors.New("of which nothing is known")), false},
+	} {
+		if got := persists(test.err); got != test.want {
+			t.Errorf("%v: %v, want %v", test.err, got, test.want)
+		}
+	}
+}
