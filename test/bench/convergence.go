@@ -158,7 +158,7 @@ func (b *bench) converges(ctx context.Context, entries int) error {
 	measure := func(n int, cause func(i int) (what string, began time.Time, pleases func(string) bool, err error)) (ms []float64, err error) {
 		for i := range n {
 			// The leader makes three passes at once and then five a second.
-			if !pause(ctx, between(700*time.Millisecond, 1100*time.Millisecond)) {
+			if !pause(ctx, between(500*time.Millisecond, 800*time.Millisecond)) {
 				return nil, ctx.Err()
 			}
 			what, began, pleases, err := cause(i)
@@ -174,7 +174,7 @@ func (b *bench) converges(ctx context.Context, entries int) error {
 		return ms, nil
 	}
 
-	wipes, err := measure(trials(200), func(int) (string, time.Time, func(string) bool, error) {
+	wipes, err := measure(trials(120), func(int) (string, time.Time, func(string) bool, error) {
 		cm, err := c.AWSAuth(ctx)
 		if err != nil {
 			return "", time.Time{}, nil, err
@@ -199,7 +199,7 @@ func (b *bench) converges(ctx context.Context, entries int) error {
 	b.add(f)
 
 	reports := roster.New(c.Client.CoordinationV1().Leases(c.Namespace))
-	roles, err := measure(trials(100), func(i int) (string, time.Time, func(string) bool, error) {
+	roles, err := measure(trials(60), func(i int) (string, time.Time, func(string) bool, error) {
 		arn := fmt.Sprintf("arn:aws:iam::111122223333:role/new-nodes-%05d", i)
 		began := time.Now()
 		_, err := reports.Report(ctx, arn, "node-x", began)
@@ -215,7 +215,7 @@ func (b *bench) converges(ctx context.Context, entries int) error {
 	b.add(f)
 
 	// Of 6,000 entries all change with the config here: that is the worst a swap can do.
-	swaps, err := measure(trials(50), func(i int) (string, time.Time, func(string) bool, error) {
+	swaps, err := measure(trials(30), func(i int) (string, time.Time, func(string) bool, error) {
 		began := time.Now()
 		name := fmt.Sprintf("swap%d", i)
 		err := c.Swap(map[string]string{"config.yaml": manyConfig(entries, name)})
