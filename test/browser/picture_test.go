@@ -36,7 +36,7 @@ func (b *tab) picture(name, origin string, width, height int64, scheme string) {
 		shot := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng})
 		small, err := reduce(shot.Data)
 		if err == nil {
-			err = os.WriteFile(path, small, 0o644) //nolint:gosec // for everybody
+			err = os.WriteFile(path, small, 0o644)
 		}
 		if err != nil {
 			b.t.Fatal(err)
