@@ -157,8 +157,9 @@ func (b *bench) converges(ctx context.Context, entries int) error {
 	about := fmt.Sprintf("%s entries", thousands(entries))
 	measure := func(n int, cause func(i int) (what string, began time.Time, pleases func(string) bool, err error)) (ms []float64, err error) {
 		for i := range n {
-			// The leader makes three passes at once and then five a second.
-			if !pause(ctx, between(500*time.Millisecond, 800*time.Millisecond)) {
+			// The leader makes three passes at once and then five a second, and an
+			// answer can take two or three: the next cause is not to wait for it.
+			if !pause(ctx, between(1300*time.Millisecond, 1700*time.Millisecond)) {
 				return nil, ctx.Err()
 			}
 			what, began, pleases, err := cause(i)
@@ -245,7 +246,7 @@ func (b *bench) burst(ctx context.Context, c *cluster, watch *watcher) error {
 		runs = 2
 	}
 	for range runs {
-		if !pause(ctx, 5*time.Second) {
+		if !pause(ctx, 3*time.Second) {
 			return ctx.Err()
 		}
 		leader, err := c.Leader(ctx)
