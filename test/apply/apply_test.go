@@ -20,6 +20,7 @@ func TestApply(t *testing.T) {
 		{"a rolling update", rollingUpdate},
 		{"a node is deleted", nodeDeleted},
 		{"an overlay with IAM", overlaid},
+		{"the status page", pageShown},
 		{"IAM identities log in", loggedIn},
 		{"who left the IAM group is out", loggedOut},
 		{"a locked-out node is let in", letIn},

@@ -51,6 +51,7 @@ patches:
     patch: |-
       - {op: add, path: /spec/template/spec/containers/0/env/-, value: {name: AWS_ENDPOINT_URL, value: "%[2]s"}}
       - {op: add, path: /spec/template/spec/containers/0/env/-, value: {name: AWS_ENDPOINT_URL_STS, value: "%[2]s"}}
+      - {op: add, path: /spec/template/spec/containers/0/args/-, value: "--status-page=127.0.0.1:9466"}
 `, relative, c.AWSURL())
 	c.must("write it", os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(kustomization), 0o600))
 	config := fmt.Sprintf(overlayConfig, "  "+strings.ReplaceAll(nodeRoles, "\n", "\n  "))
