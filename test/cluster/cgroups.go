@@ -80,6 +80,7 @@ func removeGroups() error {
 	if err != nil {
 		return err
 	}
+	roots = append(roots, "/sys/fs/cgroup/unified") // where there is one, runc makes groups in it too
 	var errs []error
 	for _, root := range roots {
 		var dirs []string

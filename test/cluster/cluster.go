@@ -129,8 +129,8 @@ func (c *Cluster) Node(name string) (*Node, error) {
 	return nil, fmt.Errorf("there is no node %q", name)
 }
 
-// Close ends all nodes and the control plane. The containers of a node go on until
-// the namespaces of [Main] end.
+// Close ends all nodes with their containers, and the control plane, and takes away
+// what kubelets have mounted.
 func (c *Cluster) Close() error {
 	var errs []error
 	for _, n := range c.Nodes() {
@@ -145,5 +145,5 @@ func (c *Cluster) Close() error {
 	if c.ControlPlane != nil {
 		errs = append(errs, c.ControlPlane.Stop())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, unmount(c.dir))...)
 }
