@@ -125,6 +125,7 @@ func TestFewAtOnce(t *testing.T) {
 		for i := range answers {
 			answers[i] = ask(t.Context())
 		}
+		synctest.Wait() // so that they are before the next
 		impatient, goAway := context.WithCancel(t.Context())
 		gone := ask(impatient)
 		synctest.Wait()

@@ -46,7 +46,7 @@ func body(t *testing.T, v View, query string) string {
 func leading() View {
 	const account = "arn:aws:iam::111122223333:"
 	return View{
-		At: now, Node: "ip-10-0-1-17", Namespace: "rolecall-system", Version: "v0.1.0", Mode: Leads,
+		At: now, Node: "ip-10-0-1-17", Namespace: "rolecall-system", Version: "v1.2.3", Mode: Leads,
 		NodeRole: account + "role/workers",
 		Election: &Election{Leader: "ip-10-0-1-17", Since: ago(3 * time.Hour), Seen: ago(time.Second), Agents: 5},
 		Config:   &Config{Hash: "0123456789abcdef", Since: ago(50 * time.Hour), Trouble: "config.yaml:3: unknown key", Refused: ago(10 * time.Minute)},

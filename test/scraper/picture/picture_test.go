@@ -29,7 +29,7 @@ const (
 
 // The agents have a version, as every release has.
 func TestMain(m *testing.M) {
-	os.Exit(trial.Main(m, "-ldflags=-X github.com/prometheus/common/version.Version=v0.1.0"))
+	os.Exit(trial.Main(m, "-ldflags=-X github.com/prometheus/common/version.Version=v1.2.3"))
 }
 
 // texts reads an SVG: the texts of an element, by its name.
