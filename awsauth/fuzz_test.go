@@ -59,7 +59,9 @@ func FuzzLedger(f *testing.F) {
 		`{"version":1,"owned":[{"kind":"nothing","arn":"","claims":[{"source":""},{"source":"\u0000\n"}]}]}`,
 		`{"version":1,"owned":[{"kind":"account","arn":"*"},{"kind":"role","arn":"\ud800","since":"9999-12-31T23:59:59Z"}]}`,
 		strings.Repeat("[", 20_000), `{"version":1,"owned":[` + strings.Repeat("{},", 500) + `{}]}`,
+		`{"owned":[{"claims":[{}]}]}`, `{"owned":[{"kind":"group","arn":"arn:aws:iam::111122223333:group/x","claims":[{"source":"file"}]}]}`,
 	} {
+		f.Add([]byte(body), uint64(0))
 		f.Add([]byte(body), uint64(1))
 	}
 	doc, err := Parse(readCorpus(f)["after-flow"])

@@ -101,6 +101,8 @@ func DecodeLedger(data []byte) (*Ledger, error) {
 	if f.Version > ledgerVersion {
 		return nil, ErrNewerLedger
 	}
+	// An entry of no kind stands under no key of aws-auth, so it can be nobody's.
+	f.Owned = slices.DeleteFunc(f.Owned, func(o Owned) bool { return o.Kind != Role && o.Kind != User && o.Kind != Account })
 	return &Ledger{Config: f.Config, Owned: f.Owned, Held: f.Held}, nil
 }
 
