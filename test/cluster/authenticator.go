@@ -103,8 +103,9 @@ func (a *authenticator) close() error {
 	return a.server.Close()
 }
 
-// Kubeconfig of an IAM identity, written to a file: its client signs a token with
-// the identity's access key, as the AWS CLI and aws-iam-authenticator do.
+// IAMKubeconfig writes the kubeconfig of an IAM identity to a file: its client signs
+// a token with the identity's access key, as the AWS CLI and aws-iam-authenticator
+// do.
 func (c *Cluster) IAMKubeconfig(path, arn string) error {
 	key := "AKIA" + strings.ToUpper(rand.Text()[:16])
 	c.authenticator.sts.know(key, arn)

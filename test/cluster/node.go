@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -90,8 +89,8 @@ func (c *Cluster) Add(ctx context.Context, o NodeOptions) (_ *Node, err error) {
 	return n, nil
 }
 
-// Ready waits until the node says that it is ready, for a minute at most besides
-// ctx.
+// Ready waits until the node says that it is ready, for two minutes at most
+// besides ctx.
 func (n *Node) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -209,12 +208,6 @@ func (n *Node) KubeletLog() (string, error) {
 
 // Kubeconfig is the path of the kubelet's.
 func (n *Node) Kubeconfig() string { return filepath.Join(n.dir, "kubeconfig") }
-
-// Pause stops the kubelet in its tracks.
-func (n *Node) Pause() error { return n.kubelet.Pause() }
-
-// Resume ends a [Node.Pause].
-func (n *Node) Resume() error { return n.kubelet.Signal(syscall.SIGCONT) }
 
 // tail is the end of a log, for error messages.
 func tail(path string) string {

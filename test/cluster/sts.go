@@ -29,7 +29,7 @@ type sts struct {
 	callers map[string]string // ARN by access key id; the secret is everybody's
 }
 
-// serveSTS answers under STS's own name, with a certificate of the cluster's
+// serve answers under STS's own name, with a certificate of the cluster's
 // authority, until the server is closed.
 func (s *sts) serve(certificate tls.Certificate) (*http.Server, error) {
 	listener, err := tls.Listen("tcp4", gateway.String()+":443", &tls.Config{
