@@ -213,19 +213,25 @@ func (g *gatherer) ownAccount() (Account, error) {
 // rosterView is what the roster said at one moment.
 type rosterView struct {
 	roster.ListResult
-	err error
+	newest bool // nothing was reported after it when it was asked for
+	err    error
 }
 
-// reports reads the roster, where the spec wants it.
-func (g *gatherer) reports(ctx context.Context, spec *Spec) rosterView {
+// reports reads the roster, where the spec wants it: as of the resourceVersion
+// notOlder or later, or with "" the newest.
+func (g *gatherer) reports(ctx context.Context, spec *Spec, notOlder string) rosterView {
 	if !spec.Nodes.Report {
-		return rosterView{}
+		return rosterView{newest: true}
 	}
-	list, err := call(ctx, g.roster.List)
+	list, err := call(ctx, func(ctx context.Context) (roster.ListResult, error) { return g.roster.List(ctx, notOlder) })
+	if err != nil && notOlder != "" {
+		g.log.Debug("the roster can't be read as of what was seen", "resource_version", notOlder, "err", err)
+		return g.reports(ctx, spec, "")
+	}
 	if err != nil {
 		err = fmt.Errorf("read the roster: %w", err)
 	}
-	return rosterView{list, err}
+	return rosterView{list, notOlder == "", err}
 }
 
 // gather puts together what every source wants, from what was asked before. It

@@ -21,6 +21,8 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 type world struct {
 	reports  roster.ListResult
 	listErr  error
+	cached   *roster.ListResult // what lists that may be older say; nil: the same
+	lists    []string           // the resourceVersions that were asked for
 	self     *Node
 	sets     map[string]string
 	setsErr  error
@@ -31,7 +33,13 @@ type world struct {
 	now      time.Time
 }
 
-func (w *world) List(context.Context) (roster.ListResult, error) { return w.reports, w.listErr }
+func (w *world) List(_ context.Context, notOlder string) (roster.ListResult, error) {
+	w.lists = append(w.lists, notOlder)
+	if notOlder != "" && w.cached != nil {
+		return *w.cached, nil
+	}
+	return w.reports, w.listErr
+}
 
 func (w *world) PermissionSets(context.Context) (map[string]string, error) {
 	w.calls++
@@ -89,7 +97,7 @@ func asked(t *testing.T, g *gatherer, spec *Spec, doc *awsauth.Document, ledger 
 	if ledger == nil {
 		ledger = &awsauth.Ledger{}
 	}
-	out := g.gather(spec, doc, ledger, g.reports(t.Context(), spec))
+	out := g.gather(spec, doc, ledger, g.reports(t.Context(), spec, ""))
 	arns := map[string][]string{}
 	for _, s := range out.sources {
 		if s.Failed {

@@ -34,9 +34,10 @@ const LedgerName = "rolecall-ledger"
 const FieldManager = "rolecall"
 
 // Roster lists which node roles are in use. List reads all pages from the API
-// server; it is safe for concurrent use.
+// server, as of the resourceVersion notOlder or later, or with "" the newest; it is
+// safe for concurrent use.
 type Roster interface {
-	List(ctx context.Context) (roster.ListResult, error)
+	List(ctx context.Context, notOlder string) (roster.ListResult, error)
 }
 
 // Options is what a [Leader] works with.
@@ -89,6 +90,7 @@ type Leader struct {
 	wake        chan struct{} // holds one token: a pass is due
 	respec      chan struct{} // holds one token: the spec changed
 	lastWritten atomic.Pointer[string]
+	rosterSeen  atomic.Pointer[string]    // resourceVersion of the newest report that the watch saw, or nil
 	busySince   atomic.Pointer[time.Time] // start of a running pass's present try, or nil
 	specChanged atomic.Pointer[time.Time] // when the spec became another one
 	status      atomic.Pointer[Status]    // of the term, as the last pass left it; nil outside a term
@@ -134,6 +136,7 @@ func (l *Leader) newTerm() {
 	l.ledger, l.parsed, l.standing, l.recorder = nil, nil, nil, nil
 	l.began, l.caughtUp, l.deletedSince = time.Time{}, false, time.Time{}
 	l.lastWritten.Store(nil)
+	l.rosterSeen.Store(nil)
 	l.status.Store(nil)
 	l.view.Store(nil)
 	l.diary = &diary{keep: l.opts.KeepWrites, now: l.now}
@@ -156,9 +159,9 @@ func (l *Leader) Apply(spec *Spec) {
 	notify(l.wake)
 }
 
-// stuckAfter is longer than a try of a pass can take: it makes ten requests at
+// stuckAfter is longer than a try of a pass can take: it makes twelve requests at
 // most, those for the history among them, and each is cut off after callTimeout.
-const stuckAfter = 12 * callTimeout
+const stuckAfter = 14 * callTimeout
 
 // Alive is bad where the work is stuck, however well the Lease is renewed; not
 // where requests fail, nor where this agent does not lead.
@@ -249,11 +252,20 @@ func (l *Leader) work(ctx context.Context) error {
 		default:
 		}
 		if err := l.onePass(ctx); err != nil && ctx.Err() == nil {
-			backoff = min(max(2*backoff, time.Second), time.Minute)
+			backoff = min(max(2*backoff, firstBackoff(err)), time.Minute)
 		} else {
 			backoff = 0
 		}
 	}
+}
+
+// firstBackoff is the pause after a pass that failed and none before it. What was
+// written over by others is tried again soon: they may have locked somebody out.
+func firstBackoff(err error) time.Duration {
+	if errors.Is(err, awsauth.ErrConflict) {
+		return 250 * time.Millisecond
+	}
+	return time.Second
 }
 
 // onePass makes a pass and tells what came of it.
@@ -388,7 +400,17 @@ func (l *Leader) watchRoster(ctx context.Context) error {
 			o.LabelSelector = roster.Selector
 			return client.Watch(ctx, o)
 		},
-	}, nil)
+	}, l.sawReport)
+}
+
+// sawReport notes how new a roster the watch has seen, so that a pass reads none
+// that is older. It is called by one goroutine.
+func (l *Leader) sawReport(o metav1.Object) bool {
+	version := o.GetResourceVersion()
+	if was := l.rosterSeen.Load(); was == nil || later(version, *was) {
+		l.rosterSeen.Store(&version)
+	}
+	return true
 }
 
 // watch follows a few objects and wakes the work at every change that counts. A
@@ -396,7 +418,7 @@ func (l *Leader) watchRoster(ctx context.Context) error {
 // miss.
 func (l *Leader) watch(ctx context.Context, kind runtime.Object, lw *cache.ListWatch, counts func(metav1.Object) bool) error {
 	wake := func(o any) {
-		if m, ok := o.(metav1.Object); !ok || counts == nil || counts(m) {
+		if m, ok := o.(metav1.Object); !ok || counts(m) {
 			notify(l.wake)
 		}
 	}

@@ -57,9 +57,13 @@ func (o *Outcome) Before() map[string]string { return o.before.Data }
 // pass reads, plans and writes once, again from reading aws-auth where somebody
 // else wrote in between. With dryRun nothing is written.
 func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, error) {
-	reports := l.gather.reports(ctx, spec)
+	seen := ""
+	if at := l.rosterSeen.Load(); at != nil {
+		seen = *at
+	}
+	reports := l.gather.reports(ctx, spec, seen)
 	for try := 1; ; try++ {
-		out, err := l.tryPass(ctx, spec, reports, dryRun)
+		out, err := l.tryPass(ctx, spec, &reports, dryRun)
 		if err == nil || !errors.Is(err, awsauth.ErrConflict) || try == conflictTries {
 			return out, err
 		}
@@ -69,7 +73,10 @@ func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, e
 	}
 }
 
-func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dryRun bool) (*Outcome, error) {
+// tryPass plans by reports, and by the newest ones, which take their place, where
+// anything is to be taken away, or held back: a roster that is a moment old may lack a live node's
+// role.
+func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports *rosterView, dryRun bool) (*Outcome, error) {
 	ledger, err := l.readLedger(ctx)
 	if err != nil {
 		return nil, err
@@ -82,13 +89,30 @@ func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dr
 	if err != nil {
 		return nil, err
 	}
+	out, err := l.plan(spec, ledger.content, cm, doc, mended, *reports)
+	if err == nil && !reports.newest && (takesAway(out.Plan) || len(out.Plan.Held) > 0) {
+		*reports = l.gather.reports(ctx, spec, "")
+		out, err = l.plan(spec, ledger.content, cm, doc, mended, *reports)
+	}
+	if err != nil || dryRun {
+		return out, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return out, l.carryOut(ctx, ledger, cm, mended, out)
+}
+
+// plan makes the plan for aws-auth as it was read, which is doc, or what is to be
+// put back in its place.
+func (l *Leader) plan(spec *Spec, ledger *awsauth.Ledger, cm *corev1.ConfigMap, doc *awsauth.Document, mended *mending, reports rosterView) (*Outcome, error) {
 	base := cm
 	if mended != nil {
 		base = mended.base
 	}
-	got := l.gather.gather(spec, doc, ledger.content, reports)
-	addOnly := l.unsettled(spec, ledger.content)
-	plan, err := awsauth.MakePlan(doc, ledger.content, awsauth.Request{
+	got := l.gather.gather(spec, doc, ledger, reports)
+	addOnly := l.unsettled(spec, ledger)
+	plan, err := awsauth.MakePlan(doc, ledger, awsauth.Request{
 		Sources:        got.sources,
 		Required:       got.required,
 		Adopt:          spec.Adopt,
@@ -107,13 +131,13 @@ func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports rosterView, dr
 	if mended != nil {
 		out.Mended = mended.String()
 	}
-	if dryRun {
-		return out, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return out, l.carryOut(ctx, ledger, cm, mended, out)
+	return out, nil
+}
+
+// takesAway reports whether a plan takes something from an entry that stands, or all
+// of it.
+func takesAway(plan *awsauth.Plan) bool {
+	return slices.ContainsFunc(plan.Changes, func(c awsauth.Change) bool { return c.Op != awsauth.Add })
 }
 
 // understand reads aws-auth as the authenticator does. Where it can't, or where
@@ -216,7 +240,7 @@ func (l *Leader) carryOut(ctx context.Context, ledger *ledgerObject, cm *corev1.
 		l.record(ctx, cm, out, "", "")
 		return l.settle(ctx, ledger, plan)
 	}
-	takes := slices.ContainsFunc(plan.Changes, func(c awsauth.Change) bool { return c.Op != awsauth.Add })
+	takes := takesAway(plan)
 	switch {
 	case mended != nil && !mended.deleted:
 		// Nothing else will have the broken text.

@@ -79,7 +79,7 @@ func (p *past) formers(ctx context.Context) ([]former, error) {
 	var out []former
 	p.mu.Lock()
 	for _, cm := range slices.Backward(p.seen) {
-		if p.good != nil && !newer(cm, p.good) {
+		if p.good != nil && !later(cm.ResourceVersion, p.good.ResourceVersion) {
 			continue // the watch was late: a pass has read what came after it
 		}
 		out = append(out, former{content(cm), "as it was a moment ago"})
@@ -104,9 +104,9 @@ func (p *past) formers(ctx context.Context) ([]former, error) {
 	return out, err
 }
 
-// newer reports whether a was written after b.
-func newer(a, b *corev1.ConfigMap) bool {
-	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+// later reports whether what has the resourceVersion a was written after what has b.
+func later(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order > 0
 }
 

@@ -34,7 +34,7 @@ func (s silentServer) RoundTrip(r *http.Request) (*http.Response, error) {
 // stuckRoster does not even return when its context ends.
 type stuckRoster struct{ forever chan struct{} }
 
-func (s stuckRoster) List(context.Context) (roster.ListResult, error) {
+func (s stuckRoster) List(context.Context, string) (roster.ListResult, error) {
 	<-s.forever
 	return roster.ListResult{}, nil
 }

@@ -30,7 +30,7 @@ func TestFloodKeepsTheFirst(t *testing.T) {
 			Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To("n"), RenewTime: ptr.To(metav1.NewMicroTime(now))},
 		})
 	}
-	list, err := New(f).List(t.Context())
+	list, err := New(f).List(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

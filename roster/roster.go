@@ -138,7 +138,17 @@ type ListResult struct {
 }
 
 // List reads all reports, however old. It returns all of them or an error.
-func (r *Roster) List(ctx context.Context) (ListResult, error) {
+//
+// notOlder is the resourceVersion of a Lease that somebody has seen: the answer is
+// at least as new, and may be a little older than what was written last. With ""
+// it is the newest, for which the API server may wait up to a tenth of a second
+// until its cache is known to be (k8s.io/apiserver/pkg/storage/cacher/progress,
+// progressRequestPeriod).
+func (r *Roster) List(ctx context.Context, notOlder string) (ListResult, error) {
+	opts := metav1.ListOptions{LabelSelector: Selector, Limit: pageSize}
+	if notOlder != "" {
+		opts.ResourceVersion, opts.ResourceVersionMatch = notOlder, metav1.ResourceVersionMatchNotOlderThan
+	}
 	p := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 		page, err := r.leases.List(ctx, opts)
 		if err != nil {
@@ -149,7 +159,7 @@ func (r *Roster) List(ctx context.Context) (ListResult, error) {
 		}
 		return page, nil
 	})
-	all, _, err := p.ListWithAlloc(ctx, metav1.ListOptions{LabelSelector: Selector, Limit: pageSize})
+	all, _, err := p.ListWithAlloc(ctx, opts)
 	if err != nil {
 		return ListResult{}, fmt.Errorf("list reports: %w", err)
 	}

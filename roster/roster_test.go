@@ -234,7 +234,7 @@ func TestReportWritesOnlyWhenNeeded(t *testing.T) {
 			t.Errorf("%s: requests (-want +got):\n%s", s.name, diff)
 		}
 	}
-	got, err := r.List(t.Context())
+	got, err := r.List(t.Context(), "")
 	want := ListResult{Reports: []Report{
 		{RoleARN: arnA, Node: "n2", Renewed: now.Add(time.Hour)},
 		{RoleARN: arnB, Node: "n3", Renewed: now},
@@ -379,7 +379,7 @@ func TestListManyPages(t *testing.T) {
 		}
 		return s
 	}
-	got, err := r.List(t.Context())
+	got, err := r.List(t.Context(), "")
 	if diff := cmp.Diff(want, arns(got)); diff != "" || err != nil {
 		t.Errorf("List: %v (-want +got):\n%s", err, diff)
 	}
@@ -395,12 +395,12 @@ func TestListManyPages(t *testing.T) {
 		}
 		return nil
 	}
-	got, err = r.List(t.Context())
+	got, err = r.List(t.Context(), "")
 	if !errors.Is(err, errRefused) || len(got.Reports) > 0 {
 		t.Errorf("second page refused: %d reports, %v; want none and the error", len(got.Reports), err)
 	}
 	f.fault, f.expire = nil, true
-	got, err = r.List(t.Context())
+	got, err = r.List(t.Context(), "")
 	if diff := cmp.Diff(want, arns(got)); diff != "" || err != nil {
 		t.Errorf("pages expired: %v (-want +got):\n%s", err, diff)
 	}
@@ -431,7 +431,7 @@ func TestListInvalid(t *testing.T) {
 		})
 	}
 	f.put(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "rolecall"}}) // the election's
-	got, err := r.List(t.Context())
+	got, err := r.List(t.Context(), "")
 	want := ListResult{
 		Reports: []Report{{RoleARN: arnA, Node: "n1", Renewed: now}},
 		Invalid: []string{LeaseName(arnB), LeaseName(long), LeaseName(arnB + "-2"), "node-role-empty", "node-role-forged"},

@@ -87,7 +87,7 @@ func TestAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	reader := New(leases)
-	list, err := reader.List(t.Context())
+	list, err := reader.List(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,9 @@ func (s *surveyor) look(ctx context.Context) *survey {
 			r.set, r.setErr = s.client.AppsV1().DaemonSets(s.namespace).Get(ctx, s.daemonSet, metav1.GetOptions{})
 		}
 	})
-	group.Go(func() { r.roster, r.rosterErr = roster.New(s.client.CoordinationV1().Leases(s.namespace)).List(ctx) })
+	group.Go(func() {
+		r.roster, r.rosterErr = roster.New(s.client.CoordinationV1().Leases(s.namespace)).List(ctx, "")
+	})
 	group.Go(func() {
 		r.awsAuth, r.awsAuthErr = s.awsAuth(agent.FieldManager, dryRunNone).Get(ctx)
 		if version := versionOf(r.awsAuth); version == "" || version != s.revisionsOf || s.revisionsErr != nil {
