@@ -50,9 +50,7 @@ func newLease(e *Elector) *lease {
 func (l *lease) Leases(string) coordinationv1client.LeaseInterface { return l }
 
 func (l *lease) Get(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error) {
-	timed, cancel := context.WithTimeout(ctx, l.e.requestTimeout())
-	defer cancel()
-	got, err := l.LeaseInterface.Get(timed, name, opts)
+	got, err := l.e.get(ctx, l.LeaseInterface, name, opts)
 	if ctx.Err() != nil {
 		return got, err
 	}

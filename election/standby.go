@@ -94,11 +94,9 @@ func (e *Elector) countUntold(ctx context.Context) bool {
 	return true
 }
 
-// read is a standby's look at the Lease: one request, no retry.
+// read is a standby's look at the Lease. One that fails is not made again.
 func (e *Elector) read(ctx context.Context) verdict {
-	timed, cancel := context.WithTimeout(ctx, e.requestTimeout())
-	defer cancel()
-	lease, err := e.cfg.Client.Leases(e.cfg.Namespace).Get(timed, e.cfg.Name, metav1.GetOptions{})
+	lease, err := e.get(ctx, e.cfg.Client.Leases(e.cfg.Namespace), e.cfg.Name, metav1.GetOptions{})
 	if ctx.Err() != nil {
 		return unknown
 	}

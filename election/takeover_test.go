@@ -31,8 +31,8 @@ func TestTakeover(t *testing.T) {
 		{3, 100, nil},
 		{50, 60, nil},
 		{500, 60, nil},
-		// 2 to 3 % take longer than 2 s where the API server is slow, those in
-		// which the release itself was: a steady p95 needs many trials.
+		// Late answers are asked for again: without that 2 to 3 % take longer than
+		// 2 s. A steady p98 needs many trials.
 		{3, 1000, slow},
 		{50, 400, slow},
 		{500, 400, slow},
@@ -40,10 +40,10 @@ func TestTakeover(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("agents=%d,slow=%t", tt.agents, tt.api != nil), func(t *testing.T) {
 			handover := takeovers(t, tt.agents, tt.trials, tt.api, (*cluster).stop)
-			p95 := quantile(handover, .95)
-			t.Logf("after SIGTERM: median %v, p95 %v", quantile(handover, .5), p95)
-			if p95 > 2*time.Second {
-				t.Errorf("after SIGTERM: p95 %v, want 2s at most", p95)
+			p95, p98 := quantile(handover, .95), quantile(handover, .98)
+			t.Logf("after SIGTERM: median %v, p95 %v, p98 %v", quantile(handover, .5), p95, p98)
+			if p95 > 2*time.Second || tt.api != nil && p98 > 2*time.Second {
+				t.Errorf("after SIGTERM: p95 %v, p98 %v, want 2s at most", p95, p98)
 			}
 			crash := takeovers(t, tt.agents, min(tt.trials, 60), tt.api, (*cluster).kill)
 			p95 = quantile(crash, .95)

@@ -167,19 +167,27 @@ func (e *Elector) release(ctx context.Context, l *lease, lock *resourcelock.Leas
 	defer cancel()
 	// What the last renewal left is most likely still there, and if it is not,
 	// the update conflicts: this saves a request while everybody waits.
+	patience := e.late()
 	for look := !l.isHeld(); l.mayBeHeld(); look = true {
-		err := e.tryRelease(ctx, l, lock, look)
+		begun := time.Now()
+		err := e.tryRelease(ctx, l, lock, look, patience)
 		switch {
 		case err == nil, apierrors.IsConflict(err), !l.mayBeHeld():
-		case !sleep(ctx, e.cfg.RetryPeriod/4):
+		case !sleep(ctx, e.late()-time.Since(begun)):
 			e.log.Warn("the lease is not released: the others must wait until it expires", "err", err)
 			return
 		}
+		patience = e.requestTimeout() // an API server may be slow throughout
 	}
 }
 
 // tryRelease writes what client-go's elector writes (tools/leaderelection/leaderelection.go:342).
-func (e *Elector) tryRelease(ctx context.Context, l *lease, lock *resourcelock.LeaseLock, look bool) error {
+// It takes patience at most. A write that is given up as late may come to pass all the
+// same: the next look shows it, and it undoes nothing, for it needs the
+// resourceVersion that it was made for.
+func (e *Elector) tryRelease(ctx context.Context, l *lease, lock *resourcelock.LeaseLock, look bool, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if look {
 		record, _, err := lock.Get(ctx)
 		if err != nil || record.HolderIdentity != e.cfg.Identity {

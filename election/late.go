@@ -1,0 +1,43 @@
+package election
+
+import (
+	"context"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+)
+
+// late is when an answer is late: a busy API server takes seconds for one of a
+// hundred, and seldom for two that are asked for one after the other. Nobody leads
+// meanwhile, so what is late is asked for once more. (A hedged request:
+// Dean and Barroso, The Tail at Scale, https://doi.org/10.1145/2408776.2408794.)
+func (e *Elector) late() time.Duration { return e.cfg.RetryPeriod / 4 }
+
+// get reads the Lease, a second time where the answer is late; the first answer
+// counts, or error. It takes requestTimeout at most.
+func (e *Elector) get(ctx context.Context, client coordinationv1client.LeaseInterface, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.requestTimeout())
+	defer cancel()
+	type answer struct {
+		lease *coordinationv1.Lease
+		err   error
+	}
+	answers := make(chan answer, 2) // nobody waits for the slower one
+	ask := func() {
+		lease, err := client.Get(ctx, name, opts)
+		answers <- answer{lease, err}
+	}
+	go ask()
+	late := time.NewTimer(e.late())
+	defer late.Stop()
+	for {
+		select {
+		case a := <-answers:
+			return a.lease, a.err
+		case <-late.C:
+			go ask()
+		}
+	}
+}
