@@ -20,24 +20,22 @@ func (e *Elector) late() time.Duration { return e.cfg.RetryPeriod / 4 }
 func (e *Elector) get(ctx context.Context, client coordinationv1client.LeaseInterface, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.requestTimeout())
 	defer cancel()
+	first, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	type answer struct {
 		lease *coordinationv1.Lease
 		err   error
 	}
-	answers := make(chan answer, 2) // nobody waits for the slower one
-	ask := func() {
+	second := make(chan answer, 1)
+	again := time.AfterFunc(e.late(), func() {
 		lease, err := client.Get(ctx, name, opts)
-		answers <- answer{lease, err}
+		second <- answer{lease, err}
+		giveUp()
+	})
+	lease, err := client.Get(first, name, opts)
+	if again.Stop() || err == nil || first.Err() == nil {
+		return lease, err
 	}
-	go ask()
-	late := time.NewTimer(e.late())
-	defer late.Stop()
-	for {
-		select {
-		case a := <-answers:
-			return a.lease, a.err
-		case <-late.C:
-			go ask()
-		}
-	}
+	a := <-second
+	return a.lease, a.err
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -175,18 +174,6 @@ func (f *agentFlags) run(ctx context.Context, _, stderr io.Writer) error {
 	return p.run(ctx)
 }
 
-// softMemory is what the garbage collector keeps the agent's memory below as long
-// as it can. A leader of a full aws-auth has half of it in use and else takes
-// twice as much in the midst of a write; a standby never comes near.
-const softMemory = 44 << 20
-
-// limitMemory sets softMemory, unless whoever starts the agent has set GOMEMLIMIT.
-func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softMemory)
-	}
-}
-
 // assemble makes the parts. It starts nothing and makes no request.
 func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 	kube := kubeFlags{kubeconfig: f.kubeconfig}
@@ -321,6 +308,7 @@ func (p *process) run(ctx context.Context) error {
 	if p.flags.statusPage != "" {
 		g.Go(func() error { return p.servePage(ctx) })
 	}
+	g.Go(func() error { return slim(ctx, p.log) })
 	g.Go(func() error { return p.reporter.Run(ctx) })
 	if p.leader != nil {
 		first := make(chan struct{})
@@ -337,7 +325,7 @@ func (p *process) run(ctx context.Context) error {
 		g.Go(func() error {
 			select { // who has no config yet cannot lead
 			case <-first:
-				return p.elector.Run(ctx, p.leader.Lead)
+				return p.elector.Run(ctx, onAllCores(p.leader.Lead))
 			case <-ctx.Done():
 				return nil
 			}
