@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -98,6 +99,7 @@ func New(ctx context.Context, o Options) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the aws sdk's configuration: %w", err)
 	}
+	cfg.HTTPClient = wholeBodies{cfg.HTTPClient}
 	cfg.Credentials = explained{cfg.Credentials, ""}
 	if o.RoleARN != "" {
 		assume := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), o.RoleARN, func(a *stscreds.AssumeRoleOptions) {
@@ -123,6 +125,26 @@ func newHTTPClient(timeout time.Duration) *awshttp.BuildableClient {
 		WithTimeout(timeout).
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = min(timeout, 5*time.Second) }).
 		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 2 })
+}
+
+// wholeBodies sends requests with a body of their own. The SDK closes its body as soon
+// as there is an answer (smithy-go, transport/http/client.go, Handle); where net/http
+// has not noticed yet that all of it was sent, as on a busy machine, it takes that for
+// a failed write, closes the connection under the answer, and the call is made again.
+type wholeBodies struct{ client aws.HTTPClient }
+
+func (c wholeBodies) Do(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return c.client.Do(r)
+	}
+	body, err := io.ReadAll(r.Body) // a form of some hundred bytes
+	if err != nil {
+		return nil, err
+	}
+	own := r.WithContext(r.Context())
+	own.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	own.Body, _ = own.GetBody()
+	return c.client.Do(own)
 }
 
 func newRetryer(o Options) aws.Retryer {
