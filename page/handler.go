@@ -3,19 +3,14 @@ package page
 import (
 	"bytes"
 	"crypto/sha256"
-	_ "embed" // of the template and the stylesheet
+	_ "embed" // of the stylesheet
 	"encoding/base64"
-	"fmt"
-	"html/template"
 	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
 )
-
-//go:embed page.html
-var templateText string
 
 //go:embed page.css
 var stylesheet string
@@ -24,13 +19,10 @@ var stylesheet string
 // without end slows down the page and not the agent.
 const atOnce = 2
 
-// warnAt is where the meter of aws-auth's size changes its colour, in percent.
-const warnAt = 70
-
 // Handler makes the page.
 type handler struct {
 	look    func() View
-	page    *template.Template
+	style   string
 	policy  string
 	working chan struct{}
 }
@@ -40,39 +32,18 @@ type handler struct {
 //
 // The query takes q, part of an ARN, username, group, source or mark; of, ours
 // or others; and page, from 1. What makes no sense in it is left out.
-func New(look func() View) (http.Handler, error) {
+func New(look func() View) http.Handler {
 	style := strings.TrimSpace(stylesheet)
-	page, err := template.New("page").Funcs(functions(style)).Parse(templateText)
-	if err != nil {
-		return nil, fmt.Errorf("read the template of the status page: %w", err)
-	}
 	sum := sha256.Sum256([]byte(style))
 	h := &handler{
-		look: look, page: page, working: make(chan struct{}, atOnce),
-		// The icon is an empty one within the page: without it, browsers ask for
-		// /favicon.ico.
+		look: look, style: style, working: make(chan struct{}, atOnce),
+		// Images are let in for the icon, which is within the page.
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; " +
 			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", h)
-	return h.guard(mux), nil
-}
-
-func functions(style string) template.FuncMap {
-	return template.FuncMap{
-		// Ours, and the very text that the policy has the hash of.
-		"style": func() template.CSS { return template.CSS(style) }, //nolint:gosec // it is embedded
-		"when":  when, "stamp": stamp, "clock": clock, "arn": arn, "count": count, "standbys": standbys, "short": short,
-		"percent": percent, "size": size,
-		"plus":      func(a, b int) int { return a + b },
-		"minus":     func(a, b int) int { return a - b },
-		"high":      func(limit int) int { return limit / 100 * warnAt },
-		"held":      func(c []Change) []Change { return c[:min(len(c), maxHeld)] },
-		"unheld":    func(c []Change) int { return max(len(c)-maxHeld, 0) },
-		"refused":   func(r []Refusal) []Refusal { return r[:min(len(r), maxRoles)] },
-		"unrefused": func(r []Refusal) int { return max(len(r)-maxRoles, 0) },
-	}
+	return h.guard(mux)
 }
 
 // guard sets the headers of every answer and turns away who came by a name that
@@ -118,10 +89,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var body bytes.Buffer
-	if err := h.page.Execute(&body, newModel(h.look(), parseQuery(r.URL.Query()))); err != nil {
-		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
-		return
-	}
+	m := newModel(h.look(), parseQuery(r.URL.Query()))
+	_ = document(m, h.style).Render(&body) // a buffer takes all that is written
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
 	_, _ = w.Write(body.Bytes()) // who went away needs no answer

@@ -59,7 +59,7 @@ func TestMethodsAndPaths(t *testing.T) {
 			t.Errorf("%s %s: Allow is %q", test.method, test.target, allow)
 		}
 	}
-	server := httptest.NewServer(mustNew(t, leading()))
+	server := httptest.NewServer(New(leading))
 	defer server.Close()
 	response, err := http.Head(server.URL)
 	if err != nil {
@@ -71,18 +71,9 @@ func TestMethodsAndPaths(t *testing.T) {
 	}
 }
 
-func mustNew(t *testing.T, v View) http.Handler {
-	t.Helper()
-	h, err := New(func() View { return v })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
 // A site whose name is made to lead to the reader's port-forward gets nothing.
 func TestHostIsLocal(t *testing.T) {
-	h := mustNew(t, leading())
+	h := New(leading)
 	for host, local := range map[string]bool{
 		"localhost": true, "localhost:9466": true, "LOCALHOST:8080": true, "127.0.0.1": true, "127.0.0.1:1": true, "127.8.8.8:1": true, "[::1]:9466": true, "[::1]": true,
 		"": false, "evil.example": false, "evil.example:9466": false, "localhost.evil.example": false, "10.0.0.1:9466": false, "0.0.0.0:9466": false, "[::]:9466": false,
@@ -111,10 +102,7 @@ func TestFewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inside atomic.Int32
 		leave := make(chan struct{})
-		h, err := New(func() View { inside.Add(1); <-leave; return leading() })
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := New(func() View { inside.Add(1); <-leave; return leading() })
 		ask := func(ctx context.Context) *httptest.ResponseRecorder {
 			w := httptest.NewRecorder()
 			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/", nil)

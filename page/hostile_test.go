@@ -2,6 +2,7 @@ package page
 
 import (
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -45,13 +46,16 @@ func fill(v reflect.Value, text string) {
 	}
 }
 
-// shape is what a page is made of: its elements and their attributes' names.
+// shape is what a page is made of: its elements and their attributes' names. It
+// leads nowhere but to itself.
 func shape(t *testing.T, page string) (elements []string, texts []string) {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(page))
 	if err != nil {
 		t.Fatal(err)
 	}
+	leads := map[string]bool{"href": true, "src": true, "action": true}
+	within := regexp.MustCompile(`^([?#]|data:,$)`)
 	for n := range root.Descendants() {
 		switch n.Type {
 		case html.ElementNode:
@@ -59,6 +63,9 @@ func shape(t *testing.T, page string) (elements []string, texts []string) {
 			for _, a := range n.Attr {
 				name += " " + a.Key
 				texts = append(texts, a.Val)
+				if leads[a.Key] && !within.MatchString(a.Val) {
+					t.Errorf("%s leads to %q", n.Data, a.Val)
+				}
 			}
 			elements = append(elements, name)
 		case html.TextNode, html.CommentNode:

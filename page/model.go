@@ -7,7 +7,7 @@ import (
 	"github.com/rolecall/rolecall/visible"
 )
 
-// model is what the template is given: everything in it is on one line and
+// model is what the markup is made of: everything in it is on one line and
 // prints.
 type model struct {
 	View

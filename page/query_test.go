@@ -28,7 +28,7 @@ func many() View {
 }
 
 func users(page string) []string {
-	return regexp.MustCompile(`user-\d{4}</span></td>\n<td role="cell" data-label="Username`).FindAllString(page, -1)
+	return regexp.MustCompile(`user-\d{4}</span></td><td role="cell" data-label="Username`).FindAllString(page, -1)
 }
 
 // A full aws-auth comes in pages, sorted, and a filter finds what is asked for.

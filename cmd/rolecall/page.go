@@ -47,10 +47,7 @@ func checkPageAddress(address string) error {
 // servePage serves the page until ctx ends. That it can't hinders nothing: the
 // agent has work to do.
 func (p *process) servePage(ctx context.Context) error {
-	handler, err := page.New(func() page.View { return p.pageView(time.Now()) })
-	if err != nil {
-		return err
-	}
+	handler := page.New(func() page.View { return p.pageView(time.Now()) })
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.flags.statusPage)
 	if err != nil {
 		p.log.Error("the status page is not served: give another --status-page", "err", err)
