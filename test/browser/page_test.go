@@ -15,7 +15,8 @@ import (
 // write of somebody else.
 func troubled(t *testing.T) *site {
 	s := newSite(t, fleet.Options{Namespace: fleet.DefaultNamespace}, config, theirs)
-	s.says(s.leader, "group/Contractors", "shop-ingress")
+	// Its own writes are done, so that the last is that of somebody else.
+	s.says(s.leader, "group/Contractors", "rolearn: arn:aws:iam::111122223333:role/shop-workers", "rolearn: arn:aws:iam::111122223333:role/shop-ingress")
 	s.Edit(func(data map[string]string) {
 		data["mapRoles"] += "- rolearn: arn:aws:iam::111122223333:role/auditor\n  username: auditor\n  groups:\n  - viewers\n"
 	})
