@@ -87,9 +87,8 @@ type Leader struct {
 	awsAuth, ledgerStore *awsauth.Store
 
 	spec        atomic.Pointer[Spec]
-	wake        chan struct{} // holds one token: a pass is due
-	respec      chan struct{} // holds one token: the spec changed
-	lastWritten atomic.Pointer[string]
+	wake        chan struct{}             // holds one token: a pass is due
+	respec      chan struct{}             // holds one token: the spec changed
 	rosterSeen  atomic.Pointer[string]    // resourceVersion of the newest report that the watch saw, or nil
 	busySince   atomic.Pointer[time.Time] // start of a running pass's present try, or nil
 	specChanged atomic.Pointer[time.Time] // when the spec became another one
@@ -99,13 +98,15 @@ type Leader struct {
 	// Of the term:
 	began        time.Time // zero outside a term
 	past         *past
+	own          *ownWrites
 	diary        *diary
 	ledger       *ledgerObject     // as read or written last; nil to read it again
 	parsed       *awsauth.Document // as read or written last; nil before
 	standing     map[string]notice
 	recorder     record.EventRecorder
-	caughtUp     bool      // the mounted config is known not to be behind the one applied last
-	deletedSince time.Time // when aws-auth was missed first; zero while it is there
+	again        time.Duration // after the last pass, when one is due though nothing wakes it; 0 for never
+	caughtUp     bool          // the mounted config is known not to be behind the one applied last
+	deletedSince time.Time     // when aws-auth was missed first; zero while it is there
 }
 
 // NewLeader returns a leader that has asked nothing yet.
@@ -134,11 +135,11 @@ func NewLeader(opts Options) *Leader {
 // newTerm forgets what a former term knew: another leader may have acted since.
 func (l *Leader) newTerm() {
 	l.ledger, l.parsed, l.standing, l.recorder = nil, nil, nil, nil
-	l.began, l.caughtUp, l.deletedSince = time.Time{}, false, time.Time{}
-	l.lastWritten.Store(nil)
+	l.began, l.again, l.caughtUp, l.deletedSince = time.Time{}, 0, false, time.Time{}
 	l.rosterSeen.Store(nil)
 	l.status.Store(nil)
 	l.view.Store(nil)
+	l.own = &ownWrites{}
 	l.diary = &diary{keep: l.opts.KeepWrites, now: l.now}
 	l.past = newPast(history.New(l.opts.Client.AppsV1().ControllerRevisions(l.opts.Namespace), l.opts.AWSAuthName, FieldManager), l.now)
 	l.gather = &gatherer{
@@ -234,15 +235,19 @@ func (l *Leader) work(ctx context.Context) error {
 	limit := rate.NewLimiter(rate.Every(passGap), 3)
 	backoff := time.Duration(0)
 	for {
-		var retry <-chan time.Time
+		var retry, again <-chan time.Time
 		if backoff > 0 {
 			retry = time.After(jitter(backoff))
+		}
+		if l.again > 0 {
+			again = time.After(l.again)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.wake:
 		case <-retry:
+		case <-again:
 		}
 		if limit.Wait(ctx) != nil {
 			return nil
@@ -273,6 +278,7 @@ func (l *Leader) onePass(ctx context.Context) error {
 	start := l.now()
 	l.busySince.Store(&start)
 	defer l.busySince.Store(nil)
+	l.again = 0
 	spec := l.spec.Load()
 	out, err := l.pass(ctx, spec, false)
 	if ctx.Err() != nil {
@@ -364,7 +370,7 @@ func jitter(d time.Duration) time.Duration {
 // watchAWSAuth wakes the work when somebody else writes aws-auth.
 func (l *Leader) watchAWSAuth(ctx context.Context) error {
 	client := l.opts.Client.CoreV1().ConfigMaps(l.opts.AWSAuthNamespace)
-	past := l.past
+	past, own := l.past, l.own
 	only := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, l.opts.AWSAuthName).String()
 	}
@@ -378,12 +384,14 @@ func (l *Leader) watchAWSAuth(ctx context.Context) error {
 			return client.Watch(ctx, o)
 		},
 	}, func(o metav1.Object) bool {
-		if own := l.lastWritten.Load(); own != nil && o.GetResourceVersion() == *own {
+		cm, ok := o.(*corev1.ConfigMap)
+		if !ok {
+			return true
+		}
+		if !own.others(cm) {
 			return false
 		}
-		if cm, ok := o.(*corev1.ConfigMap); ok {
-			past.saw(cm)
-		}
+		past.saw(cm)
 		return true
 	})
 }

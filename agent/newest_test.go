@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,10 +13,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/roster"
@@ -44,14 +41,7 @@ func TestOnlyTheNewestRosterTakesAway(t *testing.T) {
 	w := newWorld()
 	w.reports.Reports = []roster.Report{by("n1", "first"), by("n2", "second")}
 	client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
-	version := 1
-	client.PrependReactor("*", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		if write, ok := action.(interface{ GetObject() runtime.Object }); ok {
-			version++
-			write.GetObject().(metav1.Object).SetResourceVersion(strconv.Itoa(version))
-		}
-		return false, nil, nil
-	})
+	numbered(client)
 	l := newTestLeader(w, client)
 	spec := &Spec{Nodes: Nodes{Report: true, KeepUnused: time.Hour}}
 	pass := func(when string, lists []string, want ...string) {

@@ -224,9 +224,12 @@ func (l *Leader) unsettled(spec *Spec, ledger *awsauth.Ledger) bool {
 	return true
 }
 
-// wakeIn has a pass made after d, if none is due before.
+// wakeIn has a pass made after d, if none is made before: that one says anew when
+// the next is due.
 func (l *Leader) wakeIn(d time.Duration) {
-	time.AfterFunc(d, func() { notify(l.wake) })
+	if l.again == 0 || d < l.again {
+		l.again = d
+	}
 }
 
 // carryOut writes the ledger ahead, aws-auth, and the ledger as it settled.
@@ -257,15 +260,11 @@ func (l *Leader) carryOut(ctx context.Context, ledger *ledgerObject, cm *corev1.
 			return err
 		}
 	}
-	written, err := call(ctx, func(ctx context.Context) (*corev1.ConfigMap, error) {
-		return l.awsAuth.Put(ctx, toWrite(cm, mended, plan, ledger.content))
-	})
-	l.metrics.wrote("aws-auth", err)
+	written, err := l.writeAWSAuth(ctx, toWrite(cm, mended, plan, ledger.content))
 	if err != nil {
 		return err
 	}
 	out.Wrote = true
-	l.lastWritten.Store(&written.ResourceVersion)
 	l.parsed = plan.After
 	l.past.read(written)
 	l.diary.wrote(cm, written, reason(out))
@@ -283,6 +282,23 @@ func (l *Leader) carryOut(ctx context.Context, ledger *ledgerObject, cm *corev1.
 	}
 	l.record(ctx, written, out, "rolecall on "+l.opts.NodeName, reason(out))
 	return nil
+}
+
+// writeAWSAuth writes aws-auth. What others wrote meanwhile wakes the work, and the
+// event of this write does not.
+func (l *Leader) writeAWSAuth(ctx context.Context, cm *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	l.own.begin()
+	written, err := call(ctx, func(ctx context.Context) (*corev1.ConfigMap, error) { return l.awsAuth.Put(ctx, cm) })
+	version := ""
+	if err == nil {
+		version = written.ResourceVersion
+	}
+	for _, seen := range l.own.end(version) {
+		l.past.saw(seen)
+		notify(l.wake)
+	}
+	l.metrics.wrote("aws-auth", err)
+	return written, err
 }
 
 // toWrite is aws-auth with the plan's text, signed with the ledger that stands.

@@ -60,11 +60,13 @@ func (p *past) saw(cm *corev1.ConfigMap) {
 	p.seen = append(p.seen, cm)
 }
 
-// read notes what a pass could read: nothing before it is needed any more.
+// read notes what a pass could read: nothing before it is needed any more. What the
+// watch has seen of later is.
 func (p *past) read(cm *corev1.ConfigMap) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seen, p.good = nil, cm
+	p.good = cm
+	p.seen = slices.DeleteFunc(p.seen, func(seen *corev1.ConfigMap) bool { return !later(seen.ResourceVersion, cm.ResourceVersion) })
 }
 
 // former is a content that aws-auth had.

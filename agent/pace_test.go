@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/roster"
+)
+
+// numbered gives each ConfigMap that is written a resourceVersion, as an API server
+// does, and has informers list before they watch.
+func numbered(client *fake.Clientset) {
+	version := 1
+	client.PrependReactor("*", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if write, ok := action.(interface{ GetObject() runtime.Object }); ok {
+			version++
+			write.GetObject().(metav1.Object).SetResourceVersion(strconv.Itoa(version))
+		}
+		return false, nil, nil
+	})
+	// It knows no streaming lists, and does not say so.
+	client.PrependWatchReactor("*", func(action clienttesting.Action) (bool, watch.Interface, error) {
+		if a, ok := action.(clienttesting.WatchActionImpl); ok && a.ListOptions.SendInitialEvents != nil {
+			return true, nil, apierrors.NewBadRequest("sendInitialEvents")
+		}
+		return false, nil, nil
+	})
+}
+
+// Somebody who takes our entries away again and again is answered each time by one
+// pass, however long it lasts: neither do our own writes make passes, nor contents
+// that change faster than they are recorded.
+func TestPassesArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
+		numbered(client)
+		w := newWorld()
+		w.reports.Reports = []roster.Report{by("n", "workers")}
+		registry := prometheus.NewRegistry()
+		l := NewLeader(Options{
+			Client: client, Namespace: "n", Roster: w, Self: w.gatherer().self, Directory: w.gatherer().directory,
+			Logger: slog.New(slog.DiscardHandler), Registerer: registry, Now: time.Now,
+		})
+		l.Apply(&Spec{Refresh: time.Hour, Nodes: Nodes{Report: true}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Lead(ctx) }()
+		maps := client.CoreV1().ConfigMaps(awsauth.Namespace)
+		const wipes = 200
+		for i := range wipes {
+			time.Sleep(1500 * time.Millisecond)
+			cm, err := maps.Get(ctx, awsauth.Name, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(cm.Data["mapRoles"], "workers") {
+				t.Fatalf("after %d wipes our entry is not back", i)
+			}
+			cm.Data["mapRoles"] = ""
+			if _, err := maps.Update(ctx, cm, metav1.UpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		passes := 0.0
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if f.GetName() == "rolecall_reconciles_total" {
+					passes += m.GetCounter().GetValue()
+				}
+			}
+		}
+		t.Logf("%d wipes made %.0f passes", wipes, passes)
+		if passes < wipes || passes > wipes+wipes/4 {
+			t.Errorf("%d wipes made %.0f passes", wipes, passes)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
