@@ -257,20 +257,22 @@ func (l *Leader) work(ctx context.Context) error {
 		default:
 		}
 		if err := l.onePass(ctx); err != nil && ctx.Err() == nil {
-			backoff = min(max(2*backoff, firstBackoff(err)), time.Minute)
+			backoff = nextBackoff(backoff, err)
 		} else {
 			backoff = 0
 		}
 	}
 }
 
-// firstBackoff is the pause after a pass that failed and none before it. What was
-// written over by others is tried again soon: they may have locked somebody out.
-func firstBackoff(err error) time.Duration {
+// nextBackoff is the pause after a pass that failed, was being that after the one
+// before it. Where others write faster than a pass reads and writes, patience gains
+// nothing, and they may have locked somebody out: it is tried again soon, for as long
+// as that lasts. All else takes longer each time.
+func nextBackoff(was time.Duration, err error) time.Duration {
 	if errors.Is(err, awsauth.ErrConflict) {
 		return 250 * time.Millisecond
 	}
-	return time.Second
+	return min(max(2*was, time.Second), time.Minute)
 }
 
 // onePass makes a pass and tells what came of it.

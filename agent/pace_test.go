@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -98,4 +100,19 @@ func TestPassesArePaced(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Who is overtaken by others tries again soon, however often; who is refused does not.
+func TestBackoff(t *testing.T) {
+	conflict := fmt.Errorf("write aws-auth: %w", awsauth.ErrConflict)
+	var overtaken, refused time.Duration
+	for range 10 {
+		overtaken, refused = nextBackoff(overtaken, conflict), nextBackoff(refused, errors.New("forbidden"))
+	}
+	if overtaken > time.Second/2 || refused != time.Minute {
+		t.Errorf("after ten passes that others overtook it waits %s, after ten that failed %s", overtaken, refused)
+	}
+	if first := nextBackoff(0, errors.New("forbidden")); first != time.Second {
+		t.Errorf("after the first that failed it waits %s", first)
+	}
 }
