@@ -5,7 +5,7 @@
 //
 // BENCH picks parts, such as BENCH=requests,takeover; a part that is left out
 // keeps the figures that results.json has of it. With -small it takes about
-// two minutes and fails where a ratio or a count has gone wrong by far; a time
+// four minutes and fails where a ratio or a count has gone wrong by far; a time
 // alone never makes it fail, since machines differ.
 //
 // Real agents run as far as memory allows. Beyond, many agents run in this
