@@ -35,9 +35,9 @@ func takeover(ctx context.Context, b *bench) error {
 		{n: 500, rival: true, copies: 1, ended: 20, killed: 6},
 	}
 	alone := []takeoverRun{
-		{n: 5000, copies: 1, ended: 15, killed: 5},
-		{n: 5000, slow: true, copies: 1, ended: 15, killed: 5},
-		{n: 5000, rival: true, copies: 1, ended: 10, killed: 3},
+		{n: 5000, copies: 1, ended: 12, killed: 3},
+		{n: 5000, slow: true, copies: 1, ended: 12, killed: 3},
+		{n: 5000, rival: true, copies: 1, ended: 8, killed: 2},
 	}
 	if b.small {
 		together = []takeoverRun{{n: 3, copies: 1, ended: 4, killed: 1}, {n: 200, copies: 1, ended: 4, killed: 1}}
