@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -29,11 +28,11 @@ func unmapFile() error {
 	defer func() { _ = smaps.Close() }()
 	mappings, err := readOnly(smaps, path)
 	if err != nil {
-		return fmt.Errorf("read /proc/self/smaps: %w", err)
+		return err
 	}
 	for _, m := range mappings {
 		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED); errno != 0 {
-			return fmt.Errorf("madvise: %w", errno)
+			return os.NewSyscallError("madvise", errno)
 		}
 	}
 	return nil
