@@ -97,6 +97,17 @@ func TestNewestWhereOldIsRefused(t *testing.T) {
 	if got.err != nil || !got.newest || len(got.Reports) != 1 {
 		t.Errorf("got %+v", got)
 	}
+	// It is not asked for once more: each refusal can take seconds.
+	l := newTestLeader(w, fake.NewClientset())
+	l.gather.roster = g.roster
+	seen := "7"
+	l.rosterSeen.Store(&seen)
+	for range 2 {
+		_, _ = l.pass(t.Context(), &Spec{Nodes: Nodes{Report: true}}, true)
+	}
+	if l.rosterSeen.Load() != nil {
+		t.Error("what was refused is asked for again")
+	}
 	w.listErr = errors.New("no answer")
 	if got := g.reports(t.Context(), &Spec{Nodes: Nodes{Report: true}}, "7"); got.err == nil {
 		t.Error("nothing answered, and the roster counts as empty")

@@ -62,6 +62,9 @@ func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, e
 		seen = *at
 	}
 	reports := l.gather.reports(ctx, spec, seen)
+	if seen != "" && reports.newest {
+		l.rosterSeen.Store(nil) // refused: of an API server whose data is an older copy, say
+	}
 	for try := 1; ; try++ {
 		out, err := l.tryPass(ctx, spec, &reports, dryRun)
 		if err == nil || !errors.Is(err, awsauth.ErrConflict) || try == conflictTries {
