@@ -39,7 +39,7 @@ func onAllCores(lead func(context.Context) error) func(context.Context) error {
 // startOver is how long after its start an agent has done what it does once.
 const startOver = 10 * time.Second
 
-// slim unmaps what only the start of the program needed of its file, once: half of
+// slim unmaps what only the start of the program needed of its file, once: a third of
 // what a standby has resident. What is needed again is mapped again by itself, from
 // the kernel's cache of files.
 func slim(ctx context.Context, log *slog.Logger) error {
