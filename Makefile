@@ -111,7 +111,7 @@ fuzz: ## Fuzz each fuzz test for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: bin/bench-program control-plane ## Measure cost and speed beside the usual ways, into bin/bench (40 minutes; BENCH=requests,takeover)
+bench: bin/bench-program control-plane ## Measure cost and speed beside the usual ways, into bin/bench (50 minutes; BENCH=requests,takeover)
 	@KUBEBUILDER_ASSETS="$(assets)" bin/bench-program -parts="$(BENCH)" $(BENCH_FLAGS)
 
 .PHONY: bench-small
