@@ -22,10 +22,11 @@ var unscripted = map[string]string{
 	"read DaemonSet %s: %w":                            "a leader logs it and asks again; no command shows it",
 	"it has lost a document":                           "a mended file that has fewer documents is a fault of this program",
 	"%s cannot be read as it was written: %w":          "a mended file that can't be read is a fault of this program",
+	"encode as %s: %w":                                 "its own types encode",
+	"encode as sarif: %w":                              "its own types encode",
+	"%w; and then: %w":                                 "it takes two faults in a row, and says both",
+
 	"%s: somebody else has written it meanwhile: nothing is written, run it again": "a file has no moment to wait for: cmd/rolecall's TestFileEdit",
-	"encode as %s: %w":    "its own types encode",
-	"encode as sarif: %w": "its own types encode",
-	"%w; and then: %w":    "it takes two faults in a row, and says both",
 }
 
 // An errorText is one that cmd/rolecall makes, as the code has it.
