@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"regexp"
@@ -18,25 +19,65 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 )
 
-// mapper is the authenticator's own, with a document loaded as its watch does
-// (configmap.go:228). The maps have no other way in than that watch, so they
-// are set by force, under the keys that saveMap uses (configmap.go:236).
-func mapper(data map[string]string) *configmap.ConfigMapMapper {
+// mapped is what the authenticator keeps of a document, under the keys that
+// its saveMap uses (configmap.go:236).
+type mapped struct {
+	users    map[string]config.UserMapping
+	roles    map[string]config.RoleMapping
+	accounts map[string]any
+}
+
+func load(data map[string]string) mapped {
 	users, roles, accounts, _ := configmap.ParseMap(data)
-	byUser, byRole, byAccount := map[string]config.UserMapping{}, map[string]config.RoleMapping{}, map[string]any{}
-	for _, m := range users {
-		byUser[m.Key()] = m
+	m := mapped{map[string]config.UserMapping{}, map[string]config.RoleMapping{}, map[string]any{}}
+	for _, u := range users {
+		m.users[u.Key()] = u
 	}
-	for _, m := range roles {
-		byRole[m.Key()] = m
+	for _, r := range roles {
+		m.roles[r.Key()] = r
 	}
 	for _, id := range accounts {
-		byAccount[id] = nil
+		m.accounts[id] = nil
 	}
+	return m
+}
+
+// answer is a mapping that somebody may get, and the ARN of its entry as it is
+// written there.
+type answer struct {
+	*config.IdentityMapping
+	arn string
+}
+
+// answers are all that the authenticator may answer for an identity. Of several
+// entries that match it takes the first one that a Go map gives, a random one
+// (configmap.go:262): each is therefore asked for in a store where it is alone.
+// A user's is asked for only where there is no role's (mapper.go:53).
+func (m mapped) answers(id *token.Identity) []answer {
+	var all []answer
+	for k, r := range m.roles {
+		if mapping, err := mapper(mapped{roles: map[string]config.RoleMapping{k: r}}).Map(id); err == nil {
+			all = append(all, answer{mapping, r.RoleARN})
+		}
+	}
+	if all != nil {
+		return all
+	}
+	for k, u := range m.users {
+		if mapping, err := mapper(mapped{users: map[string]config.UserMapping{k: u}}).Map(id); err == nil {
+			all = append(all, answer{mapping, u.UserARN})
+		}
+	}
+	return all
+}
+
+// mapper is the authenticator's own. Its maps have no other way in than its
+// watch (configmap.go:228), so they are set by force.
+func mapper(m mapped) *configmap.ConfigMapMapper {
 	store := &configmap.MapStore{}
-	force(store, "users", byUser)
-	force(store, "roles", byRole)
-	force(store, "awsAccounts", byAccount)
+	force(store, "users", m.users)
+	force(store, "roles", m.roles)
+	force(store, "awsAccounts", m.accounts)
 	return &configmap.ConfigMapMapper{MapStore: store}
 }
 
@@ -112,43 +153,34 @@ func disagrees(data map[string]string, caller string) string {
 	if r.ARN != id.CanonicalARN {
 		return fmt.Sprintf("%s: the authenticator looks up %s, Resolve %s", caller, id.CanonicalARN, r.ARN)
 	}
-	// Of several it takes a random one: asked often enough, all are seen.
-	type answer struct {
+	type outcome struct {
 		username, groups string
 		refused          bool
 	}
-	m := mapper(data)
-	got := map[answer]bool{}
-	times := 1
-	if len(r.Random) > 0 {
-		times = 20
+	m := load(data)
+	got, want := map[outcome]bool{}, map[outcome]bool{}
+	for _, a := range m.answers(id) {
+		u, g, refused := rendered(a.IdentityMapping, id)
+		got[outcome{u, fmt.Sprintf("%q", g), refused}] = true
 	}
-	for range times {
-		mapping, err := m.Map(id)
-		switch {
-		case err == nil:
-			u, g, refused := rendered(mapping, id)
-			got[answer{u, fmt.Sprintf("%q", g), refused}] = true
-		case m.IsAccountAllowed(id.AccountID):
-			got[answer{id.CanonicalARN, "[]", false}] = true
-		default:
-			got[answer{username: "nobody"}] = true
-		}
+	switch {
+	case len(got) > 0:
+	case mapper(m).IsAccountAllowed(id.AccountID):
+		got[outcome{id.CanonicalARN, "[]", false}] = true
+	default:
+		got[outcome{username: "nobody"}] = true
 	}
-	want := map[answer]bool{}
 	if r.Entry == nil {
-		want[answer{username: "nobody"}] = true
+		want[outcome{username: "nobody"}] = true
 	} else {
-		want[answer{r.Username, fmt.Sprintf("%q", r.Groups), r.Refused != ""}] = true
+		want[outcome{r.Username, fmt.Sprintf("%q", r.Groups), r.Refused != ""}] = true
 	}
 	for i := range r.Random {
 		u, g, refused := rendered(&config.IdentityMapping{Username: r.Random[i].Username, Groups: r.Random[i].Groups}, id)
-		want[answer{u, fmt.Sprintf("%q", g), refused}] = true
+		want[outcome{u, fmt.Sprintf("%q", g), refused}] = true
 	}
-	for a := range got {
-		if !want[a] {
-			return fmt.Sprintf("%s: the authenticator answers %+v, Resolve %+v", caller, got, want)
-		}
+	if !maps.Equal(got, want) {
+		return fmt.Sprintf("%s: the authenticator answers %+v, Resolve %+v", caller, got, want)
 	}
 	return ""
 }
@@ -183,7 +215,7 @@ func misjudgedLint(data map[string]string) string {
 		wrong[strings.ToLower(f.ARN)] = wrong[strings.ToLower(f.ARN)] || f.Severity == awsauth.Fatal || f.Rule == awsauth.RuleShadowed || f.Rule == awsauth.RuleCaseVariants
 	}
 	entries := r.entries()
-	m := mapper(data)
+	m := load(data)
 	for _, e := range entries {
 		if e.Kind == awsauth.Account {
 			if len(e.ARN) == 12 && strings.Trim(e.ARN, "0123456789") == "" == fatal[e.ARN] {
@@ -194,12 +226,12 @@ func misjudgedLint(data map[string]string) string {
 		let := false
 		for _, caller := range callers(e.ARN) {
 			if id, err := identity(caller); err == nil && possible(caller) {
-				mapping, err := m.Map(id)
-				if err != nil || !strings.EqualFold(e.ARN, id.CanonicalARN) {
-					continue
+				for _, a := range m.answers(id) {
+					if a.arn == e.ARN && strings.EqualFold(e.ARN, id.CanonicalARN) {
+						_, _, refused := rendered(a.IdentityMapping, id)
+						let = let || !refused
+					}
 				}
-				_, _, refused := rendered(mapping, id)
-				let = let || !refused
 			}
 		}
 		switch {
@@ -218,7 +250,7 @@ func misjudgedLint(data map[string]string) string {
 	if why := differs(mended); why != "" {
 		return "mended: " + why
 	}
-	after := mapper(mended)
+	after := load(mended)
 	changed := map[string]bool{}
 	for _, f := range done {
 		changed[strings.ToLower(f.ARN)] = f.ARN != ""
@@ -228,32 +260,26 @@ func misjudgedLint(data map[string]string) string {
 			continue
 		}
 		id := &token.Identity{CanonicalARN: e.ARN}
-		if was, is := answers(m, id), answers(after, id); !was[only(is)] {
-			return fmt.Sprintf("%s was mapped to %v and is to %v", e.ARN, was, is)
+		was := outcomes(m.answers(id))
+		for is := range outcomes(after.answers(id)) {
+			if !was[is] {
+				return fmt.Sprintf("%s was mapped to %v and may be to %s", e.ARN, was, is)
+			}
 		}
 	}
 	return ""
 }
 
-// answers are the mappings that an identity may get.
-func answers(m *configmap.ConfigMapMapper, id *token.Identity) map[string]bool {
+// outcomes are whom answers make of a caller.
+func outcomes(answers []answer) map[string]bool {
 	all := map[string]bool{}
-	for range 20 {
-		mapping, err := m.Map(id)
-		if err != nil {
-			all["nobody"] = true
-			continue
-		}
-		all[fmt.Sprintf("%q %q", mapping.Username, slices.Compact(slices.Sorted(slices.Values(mapping.Groups))))] = true
+	for _, a := range answers {
+		all[fmt.Sprintf("%q %q", a.Username, slices.Compact(slices.Sorted(slices.Values(a.Groups))))] = true
+	}
+	if len(answers) == 0 {
+		all["nobody"] = true
 	}
 	return all
-}
-
-func only(all map[string]bool) string {
-	for a := range all {
-		return a
-	}
-	return ""
 }
 
 // iamName is what IAM takes for a name
