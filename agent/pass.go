@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -61,33 +62,45 @@ func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, e
 	if at := l.rosterSeen.Load(); at != nil {
 		seen = *at
 	}
-	reports := l.gather.reports(ctx, spec, seen)
+	// Whoever is locked out waits for both.
+	var reports rosterView
+	var asking sync.WaitGroup
+	asking.Go(func() { reports = l.gather.reports(ctx, spec, seen) })
+	ledger, cm, err := l.read(ctx)
+	asking.Wait()
 	if seen != "" && reports.newest {
 		l.rosterSeen.Store(nil) // refused: of an API server whose data is an older copy, say
 	}
 	for try := 1; ; try++ {
-		out, err := l.tryPass(ctx, spec, &reports, dryRun)
+		var out *Outcome
+		if err == nil {
+			out, err = l.tryPass(ctx, spec, ledger, cm, &reports, dryRun)
+		}
 		if err == nil || !errors.Is(err, awsauth.ErrConflict) || try == conflictTries {
 			return out, err
 		}
 		l.log.Debug("somebody else wrote first", "try", try, "err", err)
 		now := l.now()
 		l.busySince.Store(&now)
+		ledger, cm, err = l.read(ctx)
 	}
+}
+
+// read reads the ledger and then aws-auth: what others write from here on spoils
+// the pass.
+func (l *Leader) read(ctx context.Context) (*ledgerObject, *corev1.ConfigMap, error) {
+	ledger, err := l.readLedger(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	cm, err := call(ctx, l.awsAuth.Get)
+	return ledger, cm, err
 }
 
 // tryPass plans by reports, and by the newest ones, which take their place, where
 // anything is to be taken away, or held back: a roster that is a moment old may lack a live node's
 // role.
-func (l *Leader) tryPass(ctx context.Context, spec *Spec, reports *rosterView, dryRun bool) (*Outcome, error) {
-	ledger, err := l.readLedger(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cm, err := call(ctx, l.awsAuth.Get) // last: what others write from here on spoils the pass
-	if err != nil {
-		return nil, err
-	}
+func (l *Leader) tryPass(ctx context.Context, spec *Spec, ledger *ledgerObject, cm *corev1.ConfigMap, reports *rosterView, dryRun bool) (*Outcome, error) {
 	doc, mended, err := l.understand(ctx, spec, cm, ledger.content)
 	if err != nil {
 		return nil, err

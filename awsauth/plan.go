@@ -574,6 +574,14 @@ func (m *merge) proven() []Owned {
 	return out
 }
 
+// comesBack reports whether the ledger has an entry already just as it is to be
+// added: somebody took it from aws-auth, and it need not be recorded again before
+// it is put back. An account does: where the write is lost sight of, only that it
+// is pending tells that it may still come ([merge.underWay]).
+func (o *Owned) comesBack(e Entry) bool {
+	return o != nil && !o.Pending && o.Kind == e.Kind && e.Kind != Account && o.ARN == e.ARN && sameGrant(o.Entry, e)
+}
+
 // ledgers works out what the ledger must hold before and after the write.
 func (m *merge) ledgers(p *Plan, settled *Ledger) {
 	current := m.ledger
@@ -584,20 +592,25 @@ func (m *merge) ledgers(p *Plan, settled *Ledger) {
 		return
 	}
 	ahead := &Ledger{Config: settled.Config, Held: current.Held}
+	proven := m.proven()
+	known := make(map[string]*Owned, len(proven))
+	for i := range proven {
+		known[proven[i].key()] = &proven[i]
+	}
 	changed := map[string]bool{}
 	for _, c := range p.Changes {
+		k := c.Entry.key()
 		switch c.Op {
-		case Add, Update, Adopt:
-			changed[c.Entry.key()] = true
+		case Add:
+			changed[k] = changed[k] || !known[k].comesBack(c.Entry)
+		case Update, Adopt:
+			changed[k] = true
 		}
 	}
-	known := make(map[string]*Owned, len(current.Owned))
-	for _, o := range m.proven() {
-		k := o.key()
-		known[k] = &o
+	for _, o := range proven {
 		// Of an entry that changes, both the old and the new one are ours
 		// until the write is known to have been done.
-		if !o.Pending || !changed[k] {
+		if !o.Pending || !changed[o.key()] {
 			ahead.Owned = append(ahead.Owned, o)
 		}
 	}

@@ -713,3 +713,66 @@ func TestProofOutlivesASpoiltWrite(t *testing.T) {
 		t.Errorf("after nobody asks any more there is (-want +got):\n%s", diff)
 	}
 }
+
+// What somebody took from aws-auth, and the ledger has just as it comes back, is not
+// recorded again before the write. All else that is added is.
+func TestComesBackWithoutTheLedger(t *testing.T) {
+	settled := func(entries ...Entry) *Ledger {
+		l := &Ledger{}
+		for _, e := range entries {
+			l.Owned = append(l.Owned, Owned{Entry: e, Claims: []Claim{{Source: "file", Username: e.Username, Groups: e.Groups}}, Since: now})
+		}
+		l.sort()
+		return l
+	}
+	pending := settled(role("a", "a"))
+	pending.Owned[0].Pending = true
+	waiting := settled(role("a", "a"))
+	waiting.Owned[0].Pending, waiting.Owned[0].Waiting = true, true
+	both := settled(role("a", "a"), role("a", "a"))
+	both.Owned[0].Pending = true
+	otherCase := role("a", "a")
+	otherCase.ARN = strings.ToUpper(otherCase.ARN)
+	otherKind := role("a", "a")
+	otherKind.Kind = User
+	guests := account("444455556666")
+	for name, tt := range map[string]struct {
+		ledger *Ledger
+		entry  Entry
+		spared bool
+	}{
+		"just as it was":      {settled(role("a", "a")), role("a", "a"), true},
+		"a user":              {settled(user("u", "u")), user("u", "u"), true},
+		"never was":           {settled(), role("a", "a"), false},
+		"another username":    {settled(role("a", "b")), role("a", "a"), false},
+		"another group":       {settled(role("a", "a", "g")), role("a", "a", "h"), false},
+		"another case":        {settled(otherCase), role("a", "a"), false},
+		"another kind":        {settled(otherKind), role("a", "a"), false},
+		"not known to be in":  {pending, role("a", "a"), false},
+		"waited for another":  {waiting, role("a", "a"), false},
+		"one of two pending":  {both, role("a", "a"), false},
+		"an account, no mark": {settled(guests), guests, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := mustPlan(t, mustParse(t, nil), tt.ledger, Request{Sources: []Source{from("file", tt.entry)}, Now: now})
+			if len(p.Changes) != 1 || p.Changes[0].Op != Add {
+				t.Fatalf("the plan is %+v", p.Changes)
+			}
+			if tt.spared {
+				if p.Ahead != nil || p.Settled != nil {
+					t.Errorf("the ledger becomes %+v, then %+v", p.Ahead, p.Settled)
+				}
+				return
+			}
+			ahead := p.Ahead
+			if ahead == nil {
+				ahead = tt.ledger
+			}
+			if !slices.ContainsFunc(ahead.Owned, func(o Owned) bool {
+				return o.Pending && !o.Waiting && o.ARN == tt.entry.ARN && sameGrant(o.Entry, tt.entry)
+			}) {
+				t.Errorf("ahead of the write the ledger has %+v", ahead.Owned)
+			}
+		})
+	}
+}
