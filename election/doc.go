@@ -11,6 +11,11 @@
 // once a second each, which is still sooner than the elector alone: with three
 // agents its standbys notice a released Lease after 2.5 s (p95), ours after 1.1.
 //
+// Where all agents start at once on a forsaken Lease, a few of them join the elector
+// at once and the others later and later, one after the other. A first look that is
+// late is waited for and not made again. The connection for renewals is made by who
+// is about to lead, so that a start costs each agent one.
+//
 // What a release costs is a fraction of a second, then. A crash costs about 20 s
 // with the usual durations: 5 until a standby finds the Lease forsaken, and the
 // LeaseDuration that the elector waits from its own first sight of it.

@@ -41,6 +41,10 @@ type Config struct {
 	// have a rate limiter of its own: a renewal that queues behind other
 	// requests is a lost lease. Requests are cut off after RenewDeadline / 2.
 	Client coordinationv1client.LeasesGetter
+	// Reader reads the Lease while this agent stands by, with the verb get; nil is
+	// Client. It may be shared with other requests, since a look that waits loses
+	// nothing: an agent that only ever stands by then makes one connection, not two.
+	Reader coordinationv1client.LeasesGetter
 
 	Namespace string // of the Lease
 	Name      string // of the Lease
@@ -106,6 +110,9 @@ func New(cfg Config) (*Elector, error) {
 	setDefault(&cfg.LeaseDuration, DefaultLeaseDuration)
 	setDefault(&cfg.RenewDeadline, DefaultRenewDeadline)
 	setDefault(&cfg.RetryPeriod, DefaultRetryPeriod)
+	if cfg.Reader == nil {
+		cfg.Reader = cfg.Client
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -172,9 +179,13 @@ func (c *Config) check() error {
 func (e *Elector) Run(ctx context.Context, work func(context.Context) error) error {
 	defer e.setMode(StandingBy)
 	backoff := e.backoff()
-	for starting := true; e.standBy(ctx, starting); starting = false {
+	for starting := true; ; starting = false {
+		seen := e.standBy(ctx, starting)
+		if seen == nil {
+			break
+		}
 		begun := time.Now()
-		ended, err := e.campaign(ctx, work)
+		ended, err := e.campaign(ctx, seen, work)
 		if err != nil {
 			return err
 		}

@@ -39,3 +39,12 @@ func (e *Elector) get(ctx context.Context, client coordinationv1client.LeaseInte
 	a := <-second
 	return a.lease, a.err
 }
+
+// getPatiently reads the Lease for an agent that has just started. Where that is late,
+// very many have started at once: it is not asked for twice, and waited for twice as
+// long, so that the API server does not answer those who no longer listen.
+func (e *Elector) getPatiently(ctx context.Context, client coordinationv1client.LeaseInterface, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*e.requestTimeout())
+	defer cancel()
+	return client.Get(ctx, name, opts)
+}

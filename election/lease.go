@@ -29,6 +29,7 @@ type lease struct {
 	lost    chan struct{} // closed when the Lease, once held, was seen in other hands
 
 	mu          sync.Mutex
+	seen        *sight    // what the elector is to begin with; nil once it has
 	held        bool      // a write that named us has succeeded, and nothing else was seen since
 	mayHold     bool      // a write that named us was sent, and nothing else was seen since
 	renewed     time.Time // when the last write that named us and succeeded was begun
@@ -37,8 +38,15 @@ type lease struct {
 	leading     bool      // a term has begun
 }
 
-func newLease(e *Elector) *lease {
+// A sight is the answer to a look at the Lease.
+type sight struct {
+	lease *coordinationv1.Lease
+	err   error
+}
+
+func newLease(e *Elector, seen *sight) *lease {
 	return &lease{
+		seen:           seen,
 		LeaseInterface: e.cfg.Client.Leases(e.cfg.Namespace),
 		e:              e,
 		healthy:        make(chan struct{}, 1),
@@ -50,7 +58,7 @@ func newLease(e *Elector) *lease {
 func (l *lease) Leases(string) coordinationv1client.LeaseInterface { return l }
 
 func (l *lease) Get(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error) {
-	got, err := l.e.get(ctx, l.LeaseInterface, name, opts)
+	got, err := l.look(ctx, name, opts)
 	if ctx.Err() != nil {
 		return got, err
 	}
@@ -79,6 +87,22 @@ func (l *lease) Get(ctx context.Context, name string, opts metav1.GetOptions) (*
 		}
 	}
 	return got, err
+}
+
+// look returns what the standby has seen, the first time, and then what the Lease
+// is: as whoever stands by reads it, or by the way of renewals.
+func (l *lease) look(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error) {
+	l.mu.Lock()
+	seen, held := l.seen, l.held
+	l.seen = nil
+	l.mu.Unlock()
+	switch {
+	case seen != nil:
+		return seen.lease, seen.err
+	case held:
+		return l.e.get(ctx, l.LeaseInterface, name, opts)
+	}
+	return l.e.get(ctx, l.e.cfg.Reader.Leases(l.e.cfg.Namespace), name, opts)
 }
 
 // closeLost is called once at most: after it, a lease that is taken again is

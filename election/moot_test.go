@@ -28,7 +28,7 @@ func TestFormerLeaderIsWell(t *testing.T) {
 		}
 
 		sent := c.store.count(opUpdate)
-		_, err := newLease(former.Elector).Update(t.Context(), &coordinationv1.Lease{}, metav1.UpdateOptions{})
+		_, err := newLease(former.Elector, nil).Update(t.Context(), &coordinationv1.Lease{}, metav1.UpdateOptions{})
 		if !apierrors.IsConflict(err) || c.store.count(opUpdate) != sent {
 			t.Errorf("an empty Lease: %v, %d requests", err, c.store.count(opUpdate)-sent)
 		}

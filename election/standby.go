@@ -25,19 +25,23 @@ const (
 	// maxBlind is the longest pause of an agent that could not read the Lease yet,
 	// or not tell how many agents there are.
 	maxBlind = time.Minute
+	// atOnce is how many, about, of those who find the Lease forsaken at their start
+	// join the elector at once. Were it one, all would wait until it has its answer,
+	// and an API server that has 5,000 to answer takes ten seconds for that.
+	atOnce = 16
 	// maxGuesses is how often it tries to tell before it takes them for unknownAgents.
 	maxGuesses = 5
 )
 
-// standBy reads the Lease now and then, until it is time to join the elector
-// (true) or ctx ends (false). starting says that this is the agent's first
-// call, so that nothing is known of the Lease yet.
+// standBy reads the Lease now and then, until it is time to join the elector, and
+// returns what it saw then, or nil if ctx has ended. starting says that this is the
+// agent's first call, so that nothing is known of the Lease yet.
 //
 // Reads that fail change nothing: whoever leads may well be able to renew. As long
 // as none has succeeded they become rarer, because nobody has told how many agents
 // there are: 5,000 at the pace of ten would keep an API server down that has just
 // come up.
-func (e *Elector) standBy(ctx context.Context, starting bool) bool {
+func (e *Elector) standBy(ctx context.Context, starting bool) *sight {
 	e.setMode(StandingBy)
 	pause, paced := e.pause(), e.agents() // the number that the pause goes by
 	if starting {
@@ -46,7 +50,7 @@ func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 		pause, paced = rand.N(e.cfg.RetryPeriod), 0
 	}
 	for failed := 0; sleep(ctx, pause); {
-		v := e.read(ctx)
+		v, seen := e.read(ctx, starting)
 		if starting && (v == unknown || v == healthy && failed < maxGuesses && !e.countUntold(ctx)) {
 			failed++
 			pause = rand.N(min(e.period()<<min(failed, 10), maxBlind))
@@ -54,13 +58,17 @@ func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 		}
 		switch {
 		case v == missing, v == released, v == ours:
-			return true
+			return seen
 		case v == stale && !starting:
-			return true
+			return seen
 		case v == stale:
-			// All agents may have been restarted at once and see this. One of
-			// them is enough, since the elector takes another LeaseDuration.
-			pause = spread(e.agents(), min(e.period(), 3*e.cfg.LeaseDuration))
+			// All agents may have been restarted at once and see this. A few of
+			// them are enough, since the elector takes another LeaseDuration, and
+			// those go by what they have just seen.
+			pause = spread(e.agents()/atOnce, min(e.period(), 3*e.cfg.LeaseDuration))
+			if pause == 0 {
+				return seen
+			}
 		case v == healthy && (e.agents() > 2*paced || 2*e.agents() < paced):
 			pause, paced = e.firstPause(), e.agents()
 		default:
@@ -68,7 +76,7 @@ func (e *Elector) standBy(ctx context.Context, starting bool) bool {
 		}
 		starting = false
 	}
-	return false
+	return nil
 }
 
 // countUntold counts the agents where the Lease does not say how many there are:
@@ -95,13 +103,17 @@ func (e *Elector) countUntold(ctx context.Context) bool {
 }
 
 // read is a standby's look at the Lease. One that fails is not made again.
-func (e *Elector) read(ctx context.Context) verdict {
-	lease, err := e.get(ctx, e.cfg.Client.Leases(e.cfg.Namespace), e.cfg.Name, metav1.GetOptions{})
+func (e *Elector) read(ctx context.Context, starting bool) (verdict, *sight) {
+	get := e.get
+	if starting {
+		get = e.getPatiently
+	}
+	lease, err := get(ctx, e.cfg.Reader.Leases(e.cfg.Namespace), e.cfg.Name, metav1.GetOptions{})
 	if ctx.Err() != nil {
-		return unknown
+		return unknown, nil
 	}
 	e.metrics.polls.Inc()
-	return e.sighted(opGet, lease, err)
+	return e.sighted(opGet, lease, err), &sight{lease, err}
 }
 
 // period is the mean time between two reads of one standby. It is never below

@@ -18,13 +18,13 @@ import (
 // Lease), so that such agents don't pile up at the elector's pace.
 const campaignLimit = 4
 
-// campaign joins client-go's elector and, if it wins, leads. It returns when
-// another leader is in health, after a term, or when ctx ends. ended reports
-// that work returned by itself. The error is nil or ErrStuck.
-func (e *Elector) campaign(ctx context.Context, work func(context.Context) error) (ended bool, err error) {
+// campaign joins client-go's elector, which begins with what was seen of the Lease a
+// moment ago, and leads if it wins. It returns when another leader is in health,
+// after a term, or when ctx ends. ended reports that work returned by itself. The error is nil or ErrStuck.
+func (e *Elector) campaign(ctx context.Context, seen *sight, work func(context.Context) error) (ended bool, err error) {
 	e.setMode(Electing)
 	e.log.Debug("joining the elector")
-	l := newLease(e)
+	l := newLease(e, seen)
 	lock := &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: e.cfg.Namespace, Name: e.cfg.Name},
 		Client:     l,

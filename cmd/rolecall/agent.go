@@ -222,7 +222,7 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Registerer:       registry,
 	})
 	// Renewals have a connection of their own: one that queues behind other
-	// requests is a lost lease. Without a dialer of its own, client-go would have
+	// requests is a lost lease. It is made by who stands for election. Without a dialer of its own, client-go would have
 	// clients of the same configuration share one.
 	own := tuned(rest)
 	own.Dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
@@ -232,6 +232,7 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 	}
 	p.elector, err = election.New(election.Config{
 		Client:        leases.CoordinationV1(),
+		Reader:        client.CoordinationV1(),
 		Namespace:     f.namespace,
 		Name:          f.leaseName,
 		Identity:      identity,

@@ -7,7 +7,12 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rolecall/rolecall/roster"
 	"github.com/rolecall/rolecall/test/awsfake"
+	"github.com/rolecall/rolecall/test/trial"
 )
 
 // An example is a line that is run in a story, and shown with what it prints.
@@ -50,18 +55,24 @@ func sample(leads bool) func(*story) {
 			return
 		}
 		s.StartNode("node-a", "nodes")
-		s.Eventually("the leader has settled", func(ctx context.Context) error {
-			r, err := s.Run(ctx, "status")
-			if err == nil && (r.Code != 0 || !settled.MatchString(r.Stdout)) {
-				err = errors.New(r.Stdout)
-			}
-			return err
-		})
+		shows := func(what string, status *regexp.Regexp) {
+			s.Eventually(what, func(ctx context.Context) error {
+				r, err := s.Run(ctx, "status")
+				if err == nil && (r.Code != 0 || !status.MatchString(r.Stdout)) {
+					err = errors.New(r.Stdout)
+				}
+				return err
+			})
+		}
+		shows("the node's role is mapped", regexp.MustCompile(`(?s)Last pass: +\S+ ago: (un)?changed\n.*revision \d+: .*\nnode +1 `))
+		// Whether one more pass follows that write is by chance: this makes one.
+		report := roster.LeaseName(trial.Account + "role/nodes")
+		if _, err := s.Client.CoordinationV1().Leases(s.Namespace).Patch(s.T.Context(), report, types.MergePatchType, []byte(`{"metadata":{"annotations":{"seen":"true"}}}`), metav1.PatchOptions{}); err != nil {
+			s.T.Fatal(err)
+		}
+		shows("the leader has nothing more to do", regexp.MustCompile(`Last pass: +\S+ ago: unchanged\n`))
 	}
 }
-
-// settled is what status shows once a pass has found nothing more to do.
-var settled = regexp.MustCompile(`(?s)Last pass: +\S+ ago: unchanged\n.*revision \d+: .*\nnode +1 `)
 
 // held takes most of the Developers away, so that their removal is held back.
 func held(s *story) {

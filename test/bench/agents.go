@@ -58,7 +58,7 @@ func newAgents(ctx context.Context, c *cluster, n int, slow bool) (group, error)
 		}
 		client := func() (kubernetes.Interface, error) { return kubernetes.NewForConfigAndClient(w.config(config), http) }
 		elector, err := election.New(election.Config{
-			Client: own, Namespace: c.Namespace, Name: fleet.LeaseName, Identity: identity, Logger: silent,
+			Client: own, Reader: leases, Namespace: c.Namespace, Name: fleet.LeaseName, Identity: identity, Logger: silent,
 			CountAgents: func(ctx context.Context) (int, error) {
 				all, err := client()
 				if err != nil {
