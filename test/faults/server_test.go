@@ -13,25 +13,44 @@ import (
 	"github.com/rolecall/rolecall/test/trial"
 )
 
-// A renewal that queues behind other requests is a lost lease.
+// A renewal that queues behind other requests is a lost lease. Who stands by has none,
+// and makes one connection for all.
 func TestRenewalsHaveAConnectionOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, opsOnly, quick...)
-	c.StartAgent(c.NewNode("node-a", "workers"))
+	leader, standby := c.nodes()
 	c.settled("merged", trial.NodeRole("workers"), ops)
-	renewals, others := map[string]bool{}, map[string]bool{}
-	for _, r := range c.proxy.Records() {
-		if r.Resource == "leases" && r.Name == fleet.LeaseName {
-			renewals[r.From] = true
-		} else {
-			others[r.From] = true
+	c.Eventually("the standby has reported and looked", func(context.Context) error {
+		if len(c.connections(standby, func(r faultproxy.Record) bool { return r.Name != fleet.LeaseName })) == 0 {
+			return errors.New("it has not reported")
 		}
+		return nil
+	})
+	renews := func(r faultproxy.Record) bool { return r.Name == fleet.LeaseName && r.Verb != "get" }
+	renewals := c.connections(leader, renews)
+	others := c.connections(leader, func(r faultproxy.Record) bool { return !renews(r) })
+	if len(renewals) == 0 || len(others) == 0 {
+		t.Fatalf("the leader renews over %v and does all else over %v", renewals, others)
 	}
 	for from := range renewals {
 		if others[from] {
 			t.Errorf("the Lease and other things went over one connection, from %s", from)
 		}
 	}
+	if all := c.connections(standby, func(faultproxy.Record) bool { return true }); len(all) != 1 {
+		t.Errorf("the standby has made %d connections, want one", len(all))
+	}
+}
+
+// connections are where a node's requests came from.
+func (c *cluster) connections(n *fleet.Node, counts func(faultproxy.Record) bool) map[string]bool {
+	from := map[string]bool{}
+	for _, r := range c.proxy.Records() {
+		if r.Client == n.Name && counts(r) {
+			from[r.From] = true
+		}
+	}
+	return from
 }
 
 // ownControlPlane is one that a test may stop.
