@@ -4,6 +4,13 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/roster"
 )
 
 // An event that comes before the answer to the write that it is of is no reason for
@@ -41,6 +48,31 @@ func TestOwnWrites(t *testing.T) {
 	w.begin()
 	end("7")
 	check("nothing came meanwhile", "7", false)
+}
+
+// A pass expects the event of its write from before it sends it.
+func TestOwnWriteIsExpected(t *testing.T) {
+	w := newWorld()
+	w.reports.Reports = []roster.Report{by("n1", "first")}
+	client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
+	numbered(client)
+	l := newTestLeader(w, client)
+	written := 0
+	client.PrependReactor("update", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if a.GetNamespace() == awsauth.Namespace {
+			written++
+			if l.own.others(version("2", "")) {
+				t.Error("an event that comes before the answer passes for somebody else's")
+			}
+		}
+		return false, nil, nil
+	})
+	if _, err := l.pass(t.Context(), &Spec{Nodes: Nodes{Report: true}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if written != 1 {
+		t.Errorf("aws-auth was written %d times, want once", written)
+	}
 }
 
 // What others wrote after what a pass has read is still there to be put back.

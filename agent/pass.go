@@ -376,7 +376,11 @@ func summary(plan *awsauth.Plan) string {
 	}
 	slices.Sort(sources)
 	sources = slices.Compact(sources)
-	text := fmt.Sprintf("%d entries added, %d changed, %d removed", added, changed, removed)
+	entries := "entries"
+	if added == 1 {
+		entries = "entry"
+	}
+	text := fmt.Sprintf("%d %s added, %d changed, %d removed", added, entries, changed, removed)
 	if len(sources) > 0 {
 		text += ", of " + strings.Join(sources, ", ")
 	}

@@ -74,7 +74,7 @@ func leading() View {
 			Roles:   []Role{{account + "role/workers", "ip-10-0-1-17", ago(20 * time.Minute)}, {account + "role/ahead", "ip-10-0-1-18", now.Add(time.Hour)}},
 			Refused: []Refusal{{"node-role-0123", "of another account"}},
 			Writes: []Write{
-				{At: ago(time.Hour), Why: "1 entries added, 0 changed, 0 removed, of node", Diffs: []Diff{{Key: "mapRoles", Lines: []string{"@@ -1,2 +1,3 @@", " a", "-b", "+c"}, Left: 12}}},
+				{At: ago(time.Hour), Why: "1 entry added, 0 changed, 0 removed, of node", Diffs: []Diff{{Key: "mapRoles", Lines: []string{"@@ -1,2 +1,3 @@", " a", "-b", "+c"}, Left: 12}}},
 				{At: ago(2 * time.Hour), Who: "kubectl-edit"},
 			},
 		},

@@ -201,7 +201,7 @@ func TestHistory(t *testing.T) {
 	}
 	c.Maps("merged", want...)
 	mine := c.newest()
-	if !strings.HasPrefix(mine.Who, "rolecall on node-") || !strings.Contains(mine.Why, "entries added") {
+	if !strings.HasPrefix(mine.Who, "rolecall on node-") || !strings.Contains(mine.Why, " added, ") {
 		t.Errorf("rolecall's own write is by %q for %q", mine.Who, mine.Why)
 	}
 	c.revision("as it was before rolecall", func(_ *history.Revision, content history.Content) bool {
