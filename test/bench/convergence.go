@@ -21,18 +21,21 @@ import (
 	"github.com/rolecall/rolecall/test/fleet"
 )
 
-// A sighting is aws-auth as a watcher saw it.
+// A sighting is a ConfigMap as a watcher saw it.
 type sighting struct {
 	text string // mapRoles
 	at   time.Time
 }
 
-// A watcher sees every version of aws-auth.
+// A watcher sees every version of a ConfigMap.
 type watcher struct{ seen chan sighting }
 
-func watchAWSAuth(ctx context.Context, c *cluster) *watcher {
+func watchAWSAuth(ctx context.Context, c *cluster) *watcher { return watchMap(ctx, c, awsauth.Name) }
+
+// watchMap watches a ConfigMap in the namespace of aws-auth.
+func watchMap(ctx context.Context, c *cluster, name string) *watcher {
 	w := &watcher{make(chan sighting, 10000)}
-	only := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", awsauth.Name).String()}
+	only := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}
 	go func() {
 		for ctx.Err() == nil {
 			watch, err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Watch(ctx, only)
@@ -199,6 +202,12 @@ func (b *bench) converges(ctx context.Context, entries int) error {
 	}
 	b.add(f)
 
+	floor, err := writes(ctx, c, trials(120))
+	if err != nil {
+		return err
+	}
+	b.add(figureOf("convergence", "the floor: one write of such a ConfigMap, until a watcher sees it; an answer waits for two, the wipe among them", "ms", floor).noting("%s", about))
+
 	reports := roster.New(c.Client.CoordinationV1().Leases(c.Namespace))
 	roles, err := measure(trials(60), func(i int) (string, time.Time, func(string) bool, error) {
 		arn := fmt.Sprintf("arn:aws:iam::111122223333:role/new-nodes-%05d", i)
@@ -235,6 +244,42 @@ func (b *bench) converges(ctx context.Context, entries int) error {
 		return nil
 	}
 	return b.burst(ctx, c, watch)
+}
+
+// writes are how long n writes of a ConfigMap with the text of aws-auth take, in ms,
+// until a watcher sees them.
+func writes(ctx context.Context, c *cluster, n int) (ms []float64, err error) {
+	const name = "floor"
+	awsAuth, err := c.AWSAuth(ctx)
+	if err != nil {
+		return nil, err
+	}
+	maps := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace)
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	watch := watchMap(watching, c, name)
+	text := awsAuth.Data["mapRoles"]
+	cm, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"mapRoles": text}}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for i := range n {
+		if !pause(ctx, between(300*time.Millisecond, 700*time.Millisecond)) {
+			return nil, ctx.Err()
+		}
+		is := fmt.Sprintf("# %d\n%s", i, text)
+		cm.Data["mapRoles"] = is
+		began := time.Now()
+		if cm, err = maps.Update(ctx, cm, metav1.UpdateOptions{}); err != nil {
+			return nil, err
+		}
+		at, err := watch.until(ctx, "a write", func(text string) bool { return text == is })
+		if err != nil {
+			return nil, err
+		}
+		ms = append(ms, 1000*at.Sub(began).Seconds())
+	}
+	return ms, maps.Delete(ctx, name, metav1.DeleteOptions{})
 }
 
 // burst has others write aws-auth a thousand times in a second, and once wipe our
