@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
@@ -83,6 +84,16 @@ func TestStatusPage(t *testing.T) {
 	shows(standby, "stands by", "All is well", "<strong>node-a</strong>", "role/</span>ingress", "group/Developers")
 
 	// From here on nothing changes: what is asked now is asked for the pages.
+	c.AtLeast(standby, 1, "rolecall_node_report_last_success_timestamp_seconds")
+	c.AtLeast(without, 1, "rolecall_node_report_last_success_timestamp_seconds")
+	c.Eventually("what they report has been acted on", func(context.Context) error {
+		for _, r := range proxy.Records() {
+			if r.Name != fleet.LeaseName && time.Since(r.Begun) < time.Second {
+				return fmt.Errorf("just now: %s", r.Request)
+			}
+		}
+		return nil
+	})
 	from := len(proxy.Records())
 	for range 25 {
 		for n, address := range addresses {
