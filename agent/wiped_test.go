@@ -26,7 +26,6 @@ func TestWipedEntriesComeBackByOneWrite(t *testing.T) {
 	client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
 	numbered(client)
 	l := newTestLeader(w, client)
-	l.began = w.now // or what was read before is not remembered
 	spec := &Spec{Nodes: Nodes{Report: true, KeepUnused: time.Hour}}
 	for range 2 {
 		if _, err := l.pass(t.Context(), spec, false); err != nil {

@@ -41,9 +41,10 @@ type Config struct {
 	// have a rate limiter of its own: a renewal that queues behind other
 	// requests is a lost lease. Requests are cut off after RenewDeadline / 2.
 	Client coordinationv1client.LeasesGetter
-	// Reader reads the Lease while this agent stands by, with the verb get; nil is
-	// Client. It may be shared with other requests, since a look that waits loses
+	// Reader reads the Lease while this agent does not hold it, with the verb get; nil
+	// is Client. It may be shared with other requests, since a look that waits loses
 	// nothing: an agent that only ever stands by then makes one connection, not two.
+	// An agent's first look is cut off after RenewDeadline, others after half of it.
 	Reader coordinationv1client.LeasesGetter
 
 	Namespace string // of the Lease

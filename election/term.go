@@ -20,7 +20,8 @@ const campaignLimit = 4
 
 // campaign joins client-go's elector, which begins with what was seen of the Lease a
 // moment ago, and leads if it wins. It returns when another leader is in health,
-// after a term, or when ctx ends. ended reports that work returned by itself. The error is nil or ErrStuck.
+// after a term, or when ctx ends. ended reports that work returned by itself. The
+// error is nil or ErrStuck.
 func (e *Elector) campaign(ctx context.Context, seen *sight, work func(context.Context) error) (ended bool, err error) {
 	e.setMode(Electing)
 	e.log.Debug("joining the elector")

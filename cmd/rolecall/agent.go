@@ -222,8 +222,9 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Registerer:       registry,
 	})
 	// Renewals have a connection of their own: one that queues behind other
-	// requests is a lost lease. It is made by who stands for election. Without a dialer of its own, client-go would have
-	// clients of the same configuration share one.
+	// requests is a lost lease. It is made by the first write of the Lease. Without a
+	// dialer of its own, client-go would have clients of the same configuration share
+	// one.
 	own := tuned(rest)
 	own.Dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	leases, err := kubernetes.NewForConfig(own)
