@@ -96,17 +96,16 @@ type Leader struct {
 	view        atomic.Pointer[View]      // likewise
 
 	// Of the term:
-	began        time.Time // zero outside a term
-	past         *past
-	own          *ownWrites
-	diary        *diary
-	ledger       *ledgerObject     // as read or written last; nil to read it again
-	parsed       *awsauth.Document // as read or written last; nil before
-	standing     map[string]notice
-	recorder     record.EventRecorder
-	again        time.Duration // after the last pass, when one is due though nothing wakes it; 0 for never
-	caughtUp     bool          // the mounted config is known not to be behind the one applied last
-	deletedSince time.Time     // when aws-auth was missed first; zero while it is there
+	began    time.Time // zero outside a term
+	past     *past
+	own      *ownWrites
+	diary    *diary
+	ledger   *ledgerObject     // as read or written last; nil to read it again
+	parsed   *awsauth.Document // as read or written last; nil before
+	standing map[string]notice
+	recorder record.EventRecorder
+	again    time.Duration // after the last pass, when one is due though nothing wakes it; 0 for never
+	caughtUp bool          // the mounted config is known not to be behind the one applied last
 }
 
 // NewLeader returns a leader that has asked nothing yet.
@@ -135,7 +134,7 @@ func NewLeader(opts Options) *Leader {
 // newTerm forgets what a former term knew: another leader may have acted since.
 func (l *Leader) newTerm() {
 	l.ledger, l.parsed, l.standing, l.recorder = nil, nil, nil, nil
-	l.began, l.again, l.caughtUp, l.deletedSince = time.Time{}, 0, false, time.Time{}
+	l.began, l.again, l.caughtUp = time.Time{}, 0, false
 	l.rosterSeen.Store(nil)
 	l.status.Store(nil)
 	l.view.Store(nil)

@@ -162,7 +162,6 @@ func (l *Leader) understand(ctx context.Context, spec *Spec, cm *corev1.ConfigMa
 	doc, parseErr := l.parse(cm.Data)
 	deleted := cm.ResourceVersion == ""
 	if parseErr == nil && !deleted {
-		l.deletedSince = time.Time{}
 		l.past.read(cm)
 		return doc, nil, nil
 	}
@@ -207,10 +206,7 @@ func (l *Leader) stillReplacing() bool {
 	if l.began.IsZero() {
 		return false
 	}
-	if l.deletedSince.IsZero() {
-		l.deletedSince = l.now()
-	}
-	left := deletedGrace - l.now().Sub(l.deletedSince)
+	left := deletedGrace - l.past.missing()
 	if left <= 0 {
 		return false
 	}

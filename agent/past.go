@@ -41,7 +41,8 @@ type past struct {
 	seen []*corev1.ConfigMap // by the watch since the last good pass, oldest first
 
 	// Of the work alone:
-	good     *corev1.ConfigMap // what a pass could read last
+	good     *corev1.ConfigMap // what a pass could read, or wrote, last
+	missed   time.Time         // when aws-auth was missed first; zero while it is there
 	recorded string            // resourceVersion that was recorded last
 	err      error             // of the last try to record
 }
@@ -60,13 +61,22 @@ func (p *past) saw(cm *corev1.ConfigMap) {
 	p.seen = append(p.seen, cm)
 }
 
-// read notes what a pass could read: nothing before it is needed any more. What the
-// watch has seen of later is.
+// read notes what a pass could read, or wrote: nothing before it is needed any more.
+// What the watch has seen of later is.
 func (p *past) read(cm *corev1.ConfigMap) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.good = cm
+	p.good, p.missed = cm, time.Time{}
 	p.seen = slices.DeleteFunc(p.seen, func(seen *corev1.ConfigMap) bool { return !later(seen.ResourceVersion, cm.ResourceVersion) })
+}
+
+// missing is for how long aws-auth has been missed, of which a pass says that it is
+// not there.
+func (p *past) missing() time.Duration {
+	if p.missed.IsZero() {
+		p.missed = p.now()
+	}
+	return p.now().Sub(p.missed)
 }
 
 // former is a content that aws-auth had.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/history"
+	"github.com/rolecall/rolecall/roster"
 )
 
 const unreadable = "- rolearn: [\n"
@@ -167,5 +168,41 @@ func TestRecordingIsPaced(t *testing.T) {
 	}
 	if _, err := p.record(t.Context(), version("last", entryOf("last")), "", ""); err != nil || count() != recordBurst+1 {
 		t.Errorf("the same once more: %v, %d revisions", err, count())
+	}
+}
+
+// Each time that aws-auth is deleted, whoever may be replacing it has deletedGrace,
+// however soon after it was put back.
+func TestDeletedAgainIsLeftAloneAgain(t *testing.T) {
+	w := newWorld()
+	w.reports.Reports = []roster.Report{by("n", "workers")}
+	theirs := version("1", entryOf("theirs"))
+	theirs.Namespace = awsauth.Namespace
+	client := fake.NewClientset(theirs)
+	numbered(client)
+	l := newTestLeader(w, client)
+	l.began = w.now
+	spec := &Spec{Nodes: Nodes{Report: true}, Restore: true}
+	pass := func(when string, want error) {
+		t.Helper()
+		if _, err := l.pass(t.Context(), spec, false); !errors.Is(err, want) {
+			t.Fatalf("%s: %v, want %v", when, err, want)
+		}
+	}
+	pass("at the start", nil)
+	was := mapRoles(t, client)
+	if !strings.Contains(was, entryOf("theirs")) {
+		t.Fatalf("it holds\n%s", was)
+	}
+	for _, when := range []string{"deleted", "deleted again"} {
+		if err := client.CoreV1().ConfigMaps(awsauth.Namespace).Delete(t.Context(), awsauth.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		pass(when, errJustDeleted)
+		w.now = w.now.Add(deletedGrace)
+		pass("after a while", nil)
+		if now := mapRoles(t, client); now != was {
+			t.Errorf("%s: it is not as it was:\n%s\ninstead of\n%s", when, now, was)
+		}
 	}
 }
