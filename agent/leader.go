@@ -394,7 +394,7 @@ func (l *Leader) watchAWSAuth(ctx context.Context) error {
 		}
 		past.saw(cm)
 		return true
-	})
+	}, past.unsure)
 }
 
 // watchRoster wakes the work when a node reports a role.
@@ -409,7 +409,7 @@ func (l *Leader) watchRoster(ctx context.Context) error {
 			o.LabelSelector = roster.Selector
 			return client.Watch(ctx, o)
 		},
-	}, l.sawReport)
+	}, l.sawReport, func() {})
 }
 
 // sawReport notes how new a roster the watch has seen, so that a pass reads none
@@ -422,10 +422,9 @@ func (l *Leader) sawReport(o metav1.Object) bool {
 	return true
 }
 
-// watch follows a few objects and wakes the work at every change that counts. A
-// pass reads what it needs itself; of aws-auth the watch keeps what a pass may
-// miss.
-func (l *Leader) watch(ctx context.Context, kind runtime.Object, lw *cache.ListWatch, counts func(metav1.Object) bool) error {
+// watch follows a few objects and wakes the work at every change that counts, and
+// where one is deleted, after gone.
+func (l *Leader) watch(ctx context.Context, kind runtime.Object, lw *cache.ListWatch, counts func(metav1.Object) bool, gone func()) error {
 	wake := func(o any) {
 		if m, ok := o.(metav1.Object); !ok || counts(m) {
 			notify(l.wake)
@@ -438,7 +437,10 @@ func (l *Leader) watch(ctx context.Context, kind runtime.Object, lw *cache.ListW
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    wake,
 			UpdateFunc: func(_, o any) { wake(o) },
-			DeleteFunc: func(any) { notify(l.wake) },
+			DeleteFunc: func(any) {
+				gone()
+				notify(l.wake)
+			},
 		},
 	})
 	informer.RunWithContext(ctx)

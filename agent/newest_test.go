@@ -29,11 +29,16 @@ func newTestLeader(w *world, client kubernetes.Interface) *Leader {
 
 func mapRoles(t *testing.T, client kubernetes.Interface) string {
 	t.Helper()
+	return awsAuth(t, client).Data["mapRoles"]
+}
+
+func awsAuth(t *testing.T, client kubernetes.Interface) *corev1.ConfigMap {
+	t.Helper()
 	cm, err := client.CoreV1().ConfigMaps(awsauth.Namespace).Get(t.Context(), awsauth.Name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cm.Data["mapRoles"]
+	return cm.DeepCopy()
 }
 
 // A roster that is a moment old adds, and takes nothing away: the newest one does.

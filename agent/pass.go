@@ -62,11 +62,11 @@ func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, e
 	if at := l.rosterSeen.Load(); at != nil {
 		seen = *at
 	}
-	// Whoever is locked out waits for both.
+	// Whoever is locked out waits for all of them.
 	var reports rosterView
 	var asking sync.WaitGroup
 	asking.Go(func() { reports = l.gather.reports(ctx, spec, seen) })
-	ledger, cm, err := l.read(ctx)
+	ledger, cm, err := l.read(ctx, l.past.news())
 	asking.Wait()
 	if seen != "" && reports.newest {
 		l.rosterSeen.Store(nil) // refused: of an API server whose data is an older copy, say
@@ -82,18 +82,26 @@ func (l *Leader) pass(ctx context.Context, spec *Spec, dryRun bool) (*Outcome, e
 		l.log.Debug("somebody else wrote first", "try", try, "err", err)
 		now := l.now()
 		l.busySince.Store(&now)
-		ledger, cm, err = l.read(ctx)
+		ledger, cm, err = l.read(ctx, nil)
 	}
 }
 
-// read reads the ledger and then aws-auth: what others write from here on spoils
-// the pass.
-func (l *Leader) read(ctx context.Context) (*ledgerObject, *corev1.ConfigMap, error) {
-	ledger, err := l.readLedger(ctx)
-	if err != nil {
-		return nil, nil, err
+// read reads the ledger and aws-auth, or takes the aws-auth that the watch has just
+// seen, where seen is not nil. Each is written by its resourceVersion, so that what
+// others write from here on spoils the pass, and no order of the two says more.
+func (l *Leader) read(ctx context.Context, seen *corev1.ConfigMap) (*ledgerObject, *corev1.ConfigMap, error) {
+	var ledger *ledgerObject
+	var ledgerErr error
+	var reading sync.WaitGroup
+	reading.Go(func() { ledger, ledgerErr = l.readLedger(ctx) })
+	cm, err := seen, error(nil)
+	if cm == nil {
+		cm, err = call(ctx, l.awsAuth.Get)
 	}
-	cm, err := call(ctx, l.awsAuth.Get)
+	reading.Wait()
+	if ledgerErr != nil {
+		err = ledgerErr
+	}
 	return ledger, cm, err
 }
 
@@ -307,6 +315,7 @@ func (l *Leader) writeAWSAuth(ctx context.Context, cm *corev1.ConfigMap) (*corev
 	}
 	for _, seen := range l.own.end(version) {
 		l.past.saw(seen)
+		l.past.unsure() // aws-auth may have been deleted since
 		notify(l.wake)
 	}
 	l.metrics.wrote("aws-auth", err)

@@ -37,8 +37,9 @@ type past struct {
 	now       func() time.Time
 	limit     *rate.Limiter
 
-	mu   sync.Mutex
-	seen []*corev1.ConfigMap // by the watch since the last good pass, oldest first
+	mu     sync.Mutex
+	seen   []*corev1.ConfigMap // by the watch since the last good pass, oldest first
+	latest *corev1.ConfigMap   // that the watch saw, as far as it knows; nil where that is none, or was used
 
 	// Of the work alone:
 	good     *corev1.ConfigMap // what a pass could read, or wrote, last
@@ -59,6 +60,28 @@ func (p *past) saw(cm *corev1.ConfigMap) {
 		p.seen = p.seen[1:]
 	}
 	p.seen = append(p.seen, cm)
+	p.latest = cm
+}
+
+// unsure says that what the watch saw last may not be what aws-auth is now.
+func (p *past) unsure() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.latest = nil
+}
+
+// news is aws-auth as the watch saw it last, where that came after all that this term
+// has read or written; nil where it must be read. It is given once: a watch that is
+// cut off sees nothing, and to know that, a pass of another cause reads.
+func (p *past) news() *corev1.ConfigMap {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	latest := p.latest
+	p.latest = nil
+	if latest == nil || p.good == nil || !later(latest.ResourceVersion, p.good.ResourceVersion) {
+		return nil
+	}
+	return latest
 }
 
 // read notes what a pass could read, or wrote: nothing before it is needed any more.
