@@ -54,7 +54,12 @@ func (b *bench) measure(ctx context.Context, p part) error {
 	b.report.forget(p.name)
 	b.mu.Unlock()
 	meta := partRun{Began: time.Now().UTC().Truncate(time.Second), LoadBefore: load(), Machine: thisMachine(), Small: b.small}
+	wanted, stolen := hostTime()
 	err := p.measure(ctx, b)
+	if w, s := hostTime(); w > wanted {
+		share := float64(s-stolen) / float64(w-wanted)
+		meta.Stolen = &share
+	}
 	meta.Seconds, meta.LoadAfter = int(time.Since(meta.Began).Seconds()), load()
 	b.mu.Lock()
 	b.report.Parts[p.name] = meta

@@ -59,6 +59,32 @@ func load() string {
 	return first
 }
 
+// hostTime is what the CPUs of this machine have been wanted for since it started, and
+// what its host kept from it of that (man 5 proc_stat, steal), both in ticks of 10 ms.
+// Both are 0 where that is not known.
+func hostTime() (wanted, stolen int) { return parseHostTime(text("/proc/stat")) }
+
+func parseHostTime(stat string) (wanted, stolen int) {
+	first, _, _ := strings.Cut(stat, "\n")
+	fields := strings.Fields(first)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, 0
+	}
+	const idle, iowait, steal = 4, 5, 8 // guest and guest_nice, behind them, are in user and nice
+	for i, field := range fields[:steal+1] {
+		n, err := strconv.Atoi(field)
+		switch {
+		case err != nil, i == idle, i == iowait:
+		default:
+			wanted += n
+		}
+		if i == steal {
+			stolen = n
+		}
+	}
+	return wanted, stolen
+}
+
 // text is a file's, or empty where it cannot be read.
 func text(path string) string {
 	b, err := os.ReadFile(path)

@@ -102,6 +102,7 @@ type partRun struct {
 	Seconds    int       `json:"seconds"`
 	LoadBefore string    `json:"loadBefore"`
 	LoadAfter  string    `json:"loadAfter"`
+	Stolen     *float64  `json:"stolen,omitempty"` // by the machine's host, of the CPU time that was wanted: 0 to 1; nil: not known
 	Small      bool      `json:"small,omitempty"`
 	Machine    machine   `json:"machine"`
 }

@@ -24,7 +24,8 @@ func TestQuantiles(t *testing.T) {
 // A part that is measured anew replaces its figures and no others, and what missed
 // its target says so.
 func TestTable(t *testing.T) {
-	r := &report{Parts: map[string]partRun{"iam": {}, "document": {}}}
+	share := 0.046
+	r := &report{Parts: map[string]partRun{"iam": {LoadAfter: "1.20", Stolen: &share}, "document": {LoadAfter: "0.10"}}}
 	r.Figures = []figure{
 		figureOf("iam", "calls", "calls", []float64{6}).judged("= 6", true),
 		figureOf("document", "parse", "ms", []float64{10}).against(25, "another").judged("≤ 5", false),
@@ -34,6 +35,8 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"| parse |  | ms | 1 | 10 | 10 | 10 | 10 | another: 25 (×2.50) | ≤ 5 | **missed** |",
 		"| calls |  | calls | 1 | 6 | 6 | 6 | 6 |  | = 6 | met |",
+		" 1.20 after, 4.6% of the CPU time kept by the host. ",
+		" 0.10 after. ", // not known
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table lacks %q:\n%s", want, table)
@@ -82,5 +85,21 @@ func TestPageIsTheResults(t *testing.T) {
 	page, err := os.ReadFile(dir + ".md")
 	if err != nil || !strings.Contains(string(page), beginTable+"\n"+r.table()+endTable) {
 		t.Errorf("%s.md has not the table of results.json (%v)", dir, err)
+	}
+}
+
+// What the host keeps counts as wanted, and idling does not.
+func TestHostTime(t *testing.T) {
+	for _, test := range []struct {
+		stat           string
+		wanted, stolen int
+	}{
+		{"cpu  100 20 30 5000 400 6 7 80 90 9\ncpu0 1 2 3 4 5 6 7 8 0 0\n", 243, 80},
+		{"cpu  100 20 30 5000 400 6 7\n", 0, 0}, // of a kernel that knows no steal
+		{"", 0, 0},
+	} {
+		if wanted, stolen := parseHostTime(test.stat); wanted != test.wanted || stolen != test.stolen {
+			t.Errorf("of %q: %d wanted, %d stolen; want %d and %d", test.stat, wanted, stolen, test.wanted, test.stolen)
+		}
 	}
 }

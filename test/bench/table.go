@@ -45,8 +45,12 @@ func (r *report) table() string {
 		if meta.Small {
 			small = " A small run."
 		}
-		fmt.Fprintf(&out, "### %s\n\n%s, %d s, load average %s before and %s after.%s %s, %d CPUs, %s MiB of memory, Linux %s, %s, client-go %s.\n\n",
-			p.name, meta.Began.Format("2006-01-02 15:04 MST"), meta.Seconds, meta.LoadBefore, meta.LoadAfter, small,
+		stolen := ""
+		if meta.Stolen != nil {
+			stolen = fmt.Sprintf(", %.1f%% of the CPU time kept by the host", 100**meta.Stolen)
+		}
+		fmt.Fprintf(&out, "### %s\n\n%s, %d s, load average %s before and %s after%s.%s %s, %d CPUs, %s MiB of memory, Linux %s, %s, client-go %s.\n\n",
+			p.name, meta.Began.Format("2006-01-02 15:04 MST"), meta.Seconds, meta.LoadBefore, meta.LoadAfter, stolen, small,
 			meta.Machine.CPU, meta.Machine.CPUs, thousands(meta.Machine.MemoryMiB), meta.Machine.Kernel, meta.Machine.Go, meta.Machine.ClientGo)
 		out.WriteString("| what | agents | unit | samples | min | median | p95 | p99 | compared with | target | |\n|---|---:|---|---:|---:|---:|---:|---:|---|---|---|\n")
 		for i := range r.Figures {
