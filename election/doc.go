@@ -7,10 +7,9 @@
 // the number of agents, so that all of them together read it five times a
 // second. It joins the elector when the Lease looks free or forsaken, and
 // leaves it when it has seen another leader in health. A standby holds no
-// watch and no cache. It is the same at every size; of a few agents each reads every
-// second or two, as seldom as one of them still notices a released Lease within 1.4 s
-// (p95). With three agents that is every 1.3 s, and the standbys of the elector alone
-// take 2.5 s.
+// watch and no cache. It is the same at every size; of fewer than ten agents each
+// reads every 1.7 s, give or take a quarter. With three agents the standbys notice a
+// released Lease within 1.3 s then (p95), those of the elector alone within 2.5 s.
 //
 // Where all agents start at once on a forsaken Lease, a few of them join the elector
 // at once and the others later and later, one after the other. A first look that is

@@ -121,7 +121,7 @@ func (b *bench) standbyFootprint(ctx context.Context) error {
 	b.add(f.judged("≤ 32 MiB", f.Max <= 32).unless(f.Max <= 64))
 	f = figureOf("footprint", "standby, of that anonymous", "MiB", anonymous)
 	b.add(f.judged("≤ 12 MiB", f.Max <= 12).unless(f.Max <= 30))
-	b.addStandbyCPU(standbys, window, "among six: a look every 2 s")
+	b.addStandbyCPU(standbys, window, "among six: a look every 1.7 s")
 	b.add(figureOf("footprint", fmt.Sprintf("leader of 23 entries, CPU over %s", window), "millicores", millicores(leader, window)))
 	if err := b.readiness(ctx, c, starts); err != nil || b.small {
 		return err
@@ -134,7 +134,7 @@ func (b *bench) standbyFootprint(ctx context.Context) error {
 	if standbys, _, err = b.watchAgents(ctx, few, 3, window); err != nil {
 		return err
 	}
-	b.addStandbyCPU(standbys, window, "among three: a look every 1.3 s")
+	b.addStandbyCPU(standbys, window, "among three: likewise")
 	return nil
 }
 
