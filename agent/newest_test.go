@@ -27,6 +27,16 @@ func newTestLeader(w *world, client kubernetes.Interface) *Leader {
 	})
 }
 
+// reporting is a world in which nodes report their roles, an API server with an empty
+// aws-auth, and a leader of both.
+func reporting(reports ...roster.Report) (*world, *fake.Clientset, *Leader) {
+	w := newWorld()
+	w.reports.Reports = reports
+	client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
+	numbered(client)
+	return w, client, newTestLeader(w, client)
+}
+
 func mapRoles(t *testing.T, client kubernetes.Interface) string {
 	t.Helper()
 	return awsAuth(t, client).Data["mapRoles"]
@@ -43,11 +53,7 @@ func awsAuth(t *testing.T, client kubernetes.Interface) *corev1.ConfigMap {
 
 // A roster that is a moment old adds, and takes nothing away: the newest one does.
 func TestOnlyTheNewestRosterTakesAway(t *testing.T) {
-	w := newWorld()
-	w.reports.Reports = []roster.Report{by("n1", "first"), by("n2", "second")}
-	client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
-	numbered(client)
-	l := newTestLeader(w, client)
+	w, client, l := reporting(by("n1", "first"), by("n2", "second"))
 	spec := &Spec{Nodes: Nodes{Report: true, KeepUnused: time.Hour}}
 	pass := func(when string, lists []string, want ...string) {
 		t.Helper()

@@ -4,13 +4,10 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/roster"
 )
 
 // An event that comes before the answer to the write that it is of is no reason for
@@ -52,11 +49,7 @@ func TestOwnWrites(t *testing.T) {
 
 // A pass expects the event of its write from before it sends it.
 func TestOwnWriteIsExpected(t *testing.T) {
-	w := newWorld()
-	w.reports.Reports = []roster.Report{by("n1", "first")}
-	client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
-	numbered(client)
-	l := newTestLeader(w, client)
+	_, client, l := reporting(by("n1", "first"))
 	written := 0
 	client.PrependReactor("update", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		if a.GetNamespace() == awsauth.Namespace {

@@ -42,11 +42,7 @@ func TestWipedEntriesComeBackByOneWrite(t *testing.T) {
 		{"the watch saw what a pass has read", func(p *past, _ *corev1.ConfigMap) { p.saw(p.good) }, false, []string{read, write}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld()
-			w.reports.Reports = []roster.Report{by("n1", "first"), by("n2", "second")}
-			client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
-			numbered(client)
-			l := newTestLeader(w, client)
+			_, client, l := reporting(by("n1", "first"), by("n2", "second"))
 			spec := &Spec{Nodes: Nodes{Report: true, KeepUnused: time.Hour}}
 			for range 2 {
 				if _, err := l.pass(t.Context(), spec, false); err != nil {
@@ -230,11 +226,7 @@ func TestDeletedIsNoNews(t *testing.T) {
 
 // What comes while a write is under way may be over when that is answered.
 func TestEventsAmidAWriteAreNoNews(t *testing.T) {
-	w := newWorld()
-	w.reports.Reports = []roster.Report{by("n1", "first")}
-	client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
-	numbered(client)
-	l := newTestLeader(w, client)
+	_, client, l := reporting(by("n1", "first"))
 	client.PrependReactor("update", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		if a.GetNamespace() == awsauth.Namespace {
 			l.own.others(version("99", ""))
