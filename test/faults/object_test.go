@@ -85,15 +85,21 @@ func TestEmptied(t *testing.T) {
 	c := newCluster(t, withAccount, quick...)
 	c.Create(foreignText)
 	c.nodes()
-	want := []fleet.Mapping{trial.NodeRole("workers"), ops, {ARN: "555566667777"}}
-	c.settled("merged", with(want...)...)
-	for name, empty := range map[string]func(*corev1.ConfigMap){
-		"no data":     func(cm *corev1.ConfigMap) { cm.Data = nil },
-		"empty texts": func(cm *corev1.ConfigMap) { cm.Data = map[string]string{"mapRoles": "", "mapUsers": "[]"} },
-		"empty roles": func(cm *corev1.ConfigMap) { cm.Data["mapRoles"] = "" },
+	owned := []fleet.Mapping{trial.NodeRole("workers"), ops, {ARN: "555566667777"}}
+	merged, _ := c.settled("merged", with(owned...)...)
+	for _, tool := range []struct {
+		name  string
+		empty func(*corev1.ConfigMap)
+		want  []fleet.Mapping
+	}{
+		{"empty roles", func(cm *corev1.ConfigMap) { cm.Data["mapRoles"] = "" }, append(owned, foreign[2:]...)},
+		{"empty texts", func(cm *corev1.ConfigMap) { cm.Data = map[string]string{"mapRoles": "", "mapUsers": "[]"} }, owned},
+		{"no data", func(cm *corev1.ConfigMap) { cm.Data = nil }, owned},
 	} {
-		c.Change(empty)
-		c.settled("back after "+name, want...)
+		c.Change(func(cm *corev1.ConfigMap) { cm.Data = merged.Data })
+		c.settled("full again", with(owned...)...)
+		c.Change(tool.empty)
+		c.settled("back after "+tool.name, tool.want...)
 	}
 	c.alive()
 }
