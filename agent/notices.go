@@ -97,7 +97,11 @@ func heldNote(h awsauth.Hold, source string) string {
 	if h.Source == awsauth.Masters {
 		why = "nobody would be in system:masters any more"
 	}
-	return fmt.Sprintf("%s: %d entries stay as they are until somebody approves: rolecall approve %s (rolecall plan shows them)", why, len(h.Changes), h.ID)
+	stay := fmt.Sprintf("%d entries stay as they are", len(h.Changes))
+	if len(h.Changes) == 1 {
+		stay = "1 entry stays as it is"
+	}
+	return fmt.Sprintf("%s: %s until somebody approves: rolecall approve %s (rolecall plan shows what is held back)", why, stay, h.ID)
 }
 
 // maxRefusals is how many reports that are not believed are told one by one. A

@@ -294,9 +294,12 @@ func question(holds []awsauth.Hold) string {
 		}
 	}
 	if len(changed) == 0 {
+		if len(removed) == 1 {
+			return "Remove this entry?"
+		}
 		return fmt.Sprintf("Remove these %d entries?", len(removed))
 	}
-	return fmt.Sprintf("Remove %d entries and change %d?", len(removed), len(changed))
+	return fmt.Sprintf("Remove %s and change %d?", counted(len(removed), "entry", "entries"), len(changed))
 }
 
 // annotate writes the approval. It changes nothing else of aws-auth.

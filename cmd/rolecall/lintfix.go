@@ -192,7 +192,7 @@ func (f *lintFlags) askIAM(ctx context.Context, docs []*lintDoc, report *lintRep
 		}
 	}
 	if others > 0 {
-		complain(stderr, "warning", fmt.Sprintf("%d entries are of other accounts than %s, whose credentials these are: IAM was not asked about them", others, caller.AccountID))
+		complain(stderr, "warning", fmt.Sprintf("IAM was not asked about %s of other accounts than %s, whose credentials these are", counted(others, "entry", "entries"), caller.AccountID))
 	}
 	return errors.Join(errs...)
 }

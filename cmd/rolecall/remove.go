@@ -77,7 +77,7 @@ func (f *removeFlags) run(cmd *cobra.Command, args []string) error {
 	if f.all && matches[0].ARN == "" {
 		opts.IgnoreNotFound = true // none left is what was asked for
 		h.concerns = func(planned *awsauth.Edited) ([]concern, error) {
-			return []concern{{fmt.Sprintf("%d of %d entries would go", len(planned.Changes), len(planned.Before.Entries())), true}}, nil
+			return []concern{{fmt.Sprintf("%d of %s would go", len(planned.Changes), counted(len(planned.Before.Entries()), "entry", "entries")), true}}, nil
 		}
 	}
 	edited, err := h.editor("remove").Remove(cmd.Context(), opts, matches...)

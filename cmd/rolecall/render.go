@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -41,10 +42,10 @@ func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error
 		fmt.Fprintf(&b, "%s! %s%s\n", c.red, visible.Text(out.Mended), c.reset)
 	}
 	if !p.Writes() {
-		fmt.Fprintf(&b, "%s: nothing to change; %d entries of ours, %d foreign\n", name, len(p.Ours), p.Foreign)
+		fmt.Fprintf(&b, "%s: nothing to change; %s of ours, %d foreign\n", name, counted(len(p.Ours), "entry", "entries"), p.Foreign)
 	} else {
-		fmt.Fprintf(&b, "%s: %d to add, %d to change, %d to remove; %d foreign entries stay as they are\n\n",
-			name, count["+"], count["~"], count["-"], p.Foreign)
+		fmt.Fprintf(&b, "%s: %d to add, %d to change, %d to remove; %s\n\n",
+			name, count["+"], count["~"], count["-"], counted(p.Foreign, "foreign entry stays as it is", "foreign entries stay as they are"))
 	}
 	for i := range p.Changes {
 		renderChange(&b, &p.Changes[i], c)
@@ -114,7 +115,15 @@ func whyHeld(h *awsauth.Hold) string {
 	if h.Source == awsauth.Masters {
 		return "nobody would be in system:masters any more"
 	}
-	return fmt.Sprintf("%d of %d entries of %s", len(h.Changes), h.Of, sourceOf(h))
+	return fmt.Sprintf("%d of %s of %s", len(h.Changes), counted(h.Of, "entry", "entries"), sourceOf(h))
+}
+
+// counted is a number of things, in words.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
 }
 
 func sourceOf(h *awsauth.Hold) string { return visible.Text(cmp.Or(h.Source, "no known source")) }

@@ -279,7 +279,7 @@ func (v *survey) summary(wide bool) [][2]string {
 		case a.Malformed != "":
 			add("aws-auth", "%s: malformed, %d of %d bytes", a.Name, a.Bytes, a.Limit)
 		default:
-			text := fmt.Sprintf("%s: %d entries", a.Name, a.Entries)
+			text := a.Name + ": " + counted(a.Entries, "entry", "entries")
 			if a.Foreign != nil {
 				text += fmt.Sprintf(", %d of others", *a.Foreign)
 			}

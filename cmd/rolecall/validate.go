@@ -37,8 +37,9 @@ instead. The exit status is 0 if the agent would take the config, else 1.`,
 			}
 			if !quiet {
 				c := &file.Config
-				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d roles, %d IAM groups, %d users, %d accounts\n",
-					visible.Text(args[0]), len(c.Roles), len(c.IAMGroups), len(c.Users), len(c.Accounts))
+				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %s, %s, %s, %s\n",
+					visible.Text(args[0]), counted(len(c.Roles), "role", "roles"), counted(len(c.IAMGroups), "IAM group", "IAM groups"),
+					counted(len(c.Users), "user", "users"), counted(len(c.Accounts), "account", "accounts"))
 			}
 			return nil
 		},
