@@ -274,7 +274,8 @@ func nextBackoff(was time.Duration, err error) time.Duration {
 	return min(max(2*was, time.Second), time.Minute)
 }
 
-// onePass makes a pass and tells what came of it.
+// onePass makes a pass and tells what came of it. The error says why another one is
+// to be made soon, though nothing may have changed by then.
 func (l *Leader) onePass(ctx context.Context) error {
 	start := l.now()
 	l.busySince.Store(&start)
@@ -295,6 +296,7 @@ func (l *Leader) onePass(ctx context.Context) error {
 	switch {
 	case err == nil:
 		l.log.Debug("pass done", "changes", len(out.Plan.Changes))
+		return out.unread // the report that this pass was made for makes no other one
 	case errors.Is(err, errJustDeleted):
 		l.log.Warn("aws-auth is gone", "err", err)
 		return nil

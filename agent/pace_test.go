@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +101,59 @@ func TestPassesArePaced(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A roster that could not be read is read again soon, by itself: the report that the
+// pass was made for makes no other one. It takes longer each time, and no more once
+// it could be read.
+func TestRosterIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
+		numbered(client)
+		r := new(failingRoster)
+		r.fails.Store(true)
+		w := newWorld()
+		l := NewLeader(Options{
+			Client: client, Namespace: "n", Roster: r, Self: w.gatherer().self, Directory: w.gatherer().directory,
+			Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Now: time.Now,
+		})
+		l.Apply(&Spec{Refresh: time.Hour, Nodes: Nodes{Report: true}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Lead(ctx) }()
+		time.Sleep(20 * time.Minute)
+		if n := r.lists.Load(); n < 15 || n > 60 {
+			t.Errorf("in 20 minutes it was read %d times, want once a minute or so", n)
+		}
+		r.fails.Store(false)
+		time.Sleep(2 * time.Minute)
+		if !strings.Contains(mapRoles(t, client), "workers") {
+			t.Error("the node's role is not mapped")
+		}
+		before := r.lists.Load()
+		time.Sleep(20 * time.Minute)
+		if n := r.lists.Load() - before; n > 1 {
+			t.Errorf("where it can be read it was read %d times more", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A failingRoster has one report, where it can be read.
+type failingRoster struct {
+	fails atomic.Bool
+	lists atomic.Int64
+}
+
+func (r *failingRoster) List(context.Context, string) (roster.ListResult, error) {
+	r.lists.Add(1)
+	if r.fails.Load() {
+		return roster.ListResult{}, errors.New("no answer")
+	}
+	return roster.ListResult{Reports: []roster.Report{by("n", "workers")}}, nil
 }
 
 // Who is overtaken by others tries again soon, however often; who is refused does not.

@@ -49,6 +49,7 @@ type Outcome struct {
 	AddOnly  bool             // nothing of ours was changed or removed, for the config may be an old one
 	before   *corev1.ConfigMap
 	history  error          // why the history could not be kept
+	unread   error          // why the roster could not be read
 	states   []SourceStatus // of the sources, the most explicit first
 }
 
@@ -151,7 +152,7 @@ func (l *Leader) plan(spec *Spec, ledger *awsauth.Ledger, cm *corev1.ConfigMap, 
 	if err != nil {
 		return nil, fmt.Errorf("plan aws-auth: %w", err)
 	}
-	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Reports: reports.Reports, Unmapped: unmapped(plan.After, got.live), Refused: got.refused, AddOnly: addOnly, before: cm, states: got.states}
+	out := &Outcome{Plan: plan, Failed: got.errs, Reported: got.reported, Reports: reports.Reports, Unmapped: unmapped(plan.After, got.live), Refused: got.refused, AddOnly: addOnly, before: cm, states: got.states, unread: reports.err}
 	if mended != nil {
 		out.Mended = mended.String()
 	}

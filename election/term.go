@@ -120,14 +120,17 @@ func (e *Elector) lead(ctx context.Context, l *lease, stopped <-chan struct{}, w
 		grace.Reset(e.cfg.LeaseDuration - e.cfg.RenewDeadline)
 		e.log.Warn("the lease is lost: stopping work", "err", why)
 	}
+	tell := func(err error) {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			e.log.Warn("work ended", "err", err)
+		}
+	}
 	for {
 		select {
 		case err := <-result:
 			switch {
 			case over != nil, ctx.Err() != nil:
-				if err != nil && !errors.Is(err, context.Canceled) {
-					e.log.Warn("work ended", "err", err)
-				}
+				tell(err)
 				return false, nil
 			case err == nil:
 				err = errors.New("it returned without an error")
@@ -148,7 +151,13 @@ func (e *Elector) lead(ctx context.Context, l *lease, stopped <-chan struct{}, w
 			}
 			lose(fmt.Errorf("the lease was not renewed for %v", e.cfg.RenewDeadline))
 		case <-grace.C:
-			return false, ErrStuck
+			select {
+			case err := <-result: // in time, and the machine stood still
+				tell(err)
+				return false, nil
+			default:
+				return false, ErrStuck
+			}
 		}
 	}
 }
