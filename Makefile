@@ -107,7 +107,7 @@ fuzz: ## Fuzz each fuzz test for FUZZTIME (30s)
 	sed -E 's|/+|/|g; s|^(.*)/[^/]*:func |\1 |' | sort -u | \
 	while read -r dir name; do \
 		echo "== $$dir $$name"; \
-		(cd "$$dir" && $(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) .) || exit 1; \
+		GO="$(GO)" test/fuzz "$$dir" "$$name" "$(FUZZTIME)" </dev/null || exit 1; \
 	done
 
 .PHONY: bench
