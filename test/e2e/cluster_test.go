@@ -10,8 +10,13 @@ import (
 	"github.com/rolecall/rolecall/test/trial"
 )
 
-// quick are flags with which a crash is over sooner than with the defaults.
-var quick = []string{"--lease-duration=4s", "--renew-deadline=3s", "--retry-period=500ms"}
+// quick are flags with which a crash is over sooner than with the defaults. With
+// calm no leader loses its Lease where the machine stands still for a while: for
+// tests in which none should.
+var (
+	quick = []string{"--lease-duration=8s", "--renew-deadline=6s", "--retry-period=500ms"}
+	calm  = []string{"--lease-duration=60s", "--renew-deadline=40s", "--retry-period=500ms"}
+)
 
 // A cluster is a test's own fleet.
 type cluster struct{ *trial.Cluster }

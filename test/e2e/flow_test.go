@@ -194,6 +194,7 @@ func (c *cluster) steady(leader *fleet.Node) {
 	if _, _, err := c.Settled(ctx); err != nil {
 		c.T.Fatal(err)
 	}
+	c.newest() // which is written last
 	awsAuth, ledger := c.follow(c.AWSAuthNamespace, "aws-auth"), c.follow(c.Namespace, fleet.LedgerName)
 	writes, passes := c.Value(leader, "rolecall_writes_total"), c.Value(leader, "rolecall_reconciles_total")
 	const twice = 2 * 3 // requests: Admins has one page, Developers two

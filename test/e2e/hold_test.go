@@ -125,7 +125,7 @@ func TestRemovalsWaitForApproval(t *testing.T) {
 func TestLastMasterWaitsForApproval(t *testing.T) {
 	t.Parallel()
 	const admin = "roles: [{arn: 'arn:aws:iam::111122223333:role/admin', username: admin, groups: [system:masters]}]\n"
-	c := newCluster(t, rarely+admin, quick...)
+	c := newCluster(t, rarely+admin, calm...)
 	c.AWS.AddGroup("Developers")
 	c.Create(map[string]string{})
 	c.threeNodes()
@@ -159,7 +159,7 @@ func TestTakeoverWithAnotherConfig(t *testing.T) {
 	c.Create(map[string]string{})
 	c.StartNode("node-a", "workers")
 	first := c.OneLeads()
-	c.StartNode("node-b", "workers")
+	c.StartNode("node-b", "workers", "--settle-time=10m") // nothing ends it but its mount
 	base := []fleet.Mapping{trial.NodeRole("workers"), trial.Ours("user/ops", "ops", "viewers")}
 	c.Maps("merged", base...)
 

@@ -41,7 +41,7 @@ const (
 // that page (test/prometheus).
 func TestMetricsPage(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, rarely, quick...)
+	c := newCluster(t, rarely, calm...)
 	c.AWS.SetMembers("Developers", "ana")
 	candidates := []*fleet.Node{c.StartNode("node-1", "workers"), c.StartNode("node-2", "workers")}
 	reporter := c.StartNode("node-3", "ingress", "--report-only")

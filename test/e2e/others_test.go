@@ -32,7 +32,7 @@ func (c *cluster) threeNodes() {
 
 func TestWipedEntriesComeBackByTheEvent(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, rarely, quick...)
+	c := newCluster(t, rarely, calm...)
 	c.AWS.SetMembers("Developers", "ana")
 	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
@@ -100,7 +100,7 @@ func TestStrippedMarksStayOurs(t *testing.T) {
 // it away with the group: the nodes of others may still need it.
 func TestManagedNodeGroup(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, rarely, quick...)
+	c := newCluster(t, rarely, calm...)
 	c.AWS.AddGroup("Developers")
 	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()
@@ -129,7 +129,7 @@ func TestManagedNodeGroup(t *testing.T) {
 func TestConflict(t *testing.T) {
 	t.Parallel()
 	config := strings.Replace(rarely, "groups: [developers]", "groups: [developers, guests]", 1)
-	c := newCluster(t, config, quick...)
+	c := newCluster(t, config, calm...)
 	c.AWS.SetMembers("Developers", "ana", "ben")
 	const lesser = `- userarn: arn:aws:iam::111122223333:user/ana # by hand
   username: ana
@@ -180,7 +180,7 @@ func TestConflict(t *testing.T) {
 func TestMalformedIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	const config = rarely + "safety: {onMalformed: refuse}\n"
-	c := newCluster(t, config, quick...)
+	c := newCluster(t, config, calm...)
 	c.AWS.SetMembers("Developers", "ana")
 	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()

@@ -26,7 +26,7 @@ var quiet = map[string]bool{"Calls that fail": true, "Writes": true}
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	program := prometheus(t)
-	c := newCluster(t, strings.Replace(rarely, "1h", "10s", 1), quick...)
+	c := newCluster(t, strings.Replace(rarely, "1h", "10s", 1), calm...)
 	c.AWS.SetMembers("Developers", "ana")
 	nodes := []*fleet.Node{c.StartNode("node-1", "workers"), c.StartNode("node-2", "workers"), c.StartNode("node-3", "ingress", "--report-only")}
 	want := []fleet.Mapping{trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ana", "ana", "developers"), trial.Ours("user/ops", "ops", "viewers")}
@@ -47,9 +47,20 @@ func TestPrometheus(t *testing.T) {
 		_, err := s.Evaluated(ctx)
 		return err
 	})
-	if alerts, err := s.Alerts(t.Context()); err != nil || len(alerts) > 0 {
-		t.Errorf("all is well, and these alerts are pending or fire: %v (%v)", alerts, err)
-	}
+	// An agent that a busy machine kept from one scrape is pending as down for
+	// that long.
+	c.Eventually("no alert is pending or fires", func(ctx context.Context) error {
+		alerts, err := s.Alerts(ctx)
+		if err == nil && len(alerts) > 0 {
+			err = fmt.Errorf("alerts: %v", alerts)
+		}
+		for name := range alerts {
+			if name != "RolecallAgentDown" && name != "RolecallAbsent" {
+				t.Errorf("all is well, and %s is %s", name, alerts[name])
+			}
+		}
+		return err
+	})
 
 	c.Delete()
 	c.Maps("put back", want...)

@@ -16,7 +16,7 @@ const reloadDeadline = 10 * time.Second
 
 func TestEditedConfigIsLive(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, rarely, quick...)
+	c := newCluster(t, rarely, calm...)
 	c.AWS.AddGroup("Developers")
 	c.threeNodes()
 	want := []fleet.Mapping{trial.NodeRole("workers"), trial.NodeRole("ingress"), trial.Ours("user/ops", "ops", "viewers")}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +100,17 @@ func TestMalformedIsRestored(t *testing.T) {
 		t.Errorf("why it is broken holds some of its text: %s", broken.Broken)
 	}
 
+	// What somebody edits well and breaks right after is not lost.
+	const late = "- {rolearn: 'arn:aws:iam::111122223333:role/late', username: late}\n"
+	c.Edit(func(data map[string]string) { data["mapRoles"] += late })
+	c.Edit(func(data map[string]string) { data["mapRoles"] += "  oops" })
+	want = append(want, others("role/late", "late"))
+	good = c.Maps("put back with the last good edit", want...)
+	if !strings.Contains(good.Data["mapRoles"], late) {
+		t.Errorf("the last good edit is not as it was:\n%s", good.Data["mapRoles"])
+	}
+	c.newest()
+
 	// A new leader knows the last good text from the history alone.
 	leader.Kill()
 	c.Edit(func(data map[string]string) {
@@ -110,15 +120,6 @@ func TestMalformedIsRestored(t *testing.T) {
 	now = c.Maps("put back by the next leader", want...)
 	if diff := cmp.Diff(good.Data, now.Data); diff != "" {
 		t.Errorf("it is not as it was (-was +is):\n%s", diff)
-	}
-
-	// What somebody edits well and breaks right after is not lost.
-	const late = "- {rolearn: 'arn:aws:iam::111122223333:role/late', username: late}\n"
-	c.Edit(func(data map[string]string) { data["mapRoles"] += late })
-	c.Edit(func(data map[string]string) { data["mapRoles"] += "  oops" })
-	now = c.Maps("put back with the last good edit", append(slices.Clone(want), others("role/late", "late"))...)
-	if !strings.Contains(now.Data["mapRoles"], late) {
-		t.Errorf("the last good edit is not as it was:\n%s", now.Data["mapRoles"])
 	}
 }
 
@@ -176,9 +177,15 @@ func TestDeletedIsRestored(t *testing.T) {
 	}
 
 	// Nothing is put back that the config wants left alone.
-	c.Mount(rarely + "safety: {onMalformed: refuse}\n")
 	leader = c.OneLeads()
-	c.Logs(leader, "the config is in force")
+	was := configInfo(c, leader)
+	c.Mount(rarely + "safety: {onMalformed: refuse}\n")
+	c.Eventually("the leader has the config", func(context.Context) error {
+		if configInfo(c, leader) == was {
+			return errors.New("it has the one before")
+		}
+		return nil
+	})
 	c.Delete()
 	c.Event("Malformed", "deleted")
 	if _, err := c.AWSAuth(t.Context()); !apierrors.IsNotFound(err) {

@@ -122,7 +122,7 @@ func (c *cluster) rotate(created time.Time) {
 // An empty group is an answer, and one that does not exist is none.
 func TestGroupEmptiedAndDeleted(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, asksIAM, quick...)
+	c := newCluster(t, asksIAM, calm...)
 	made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	c.AWS.AddPermissionSet("Admin", oldSuffix, "", made)
 	c.AWS.SetMembers("Developers", "ana", "ben", "cleo")
@@ -146,7 +146,7 @@ func TestGroupEmptiedAndDeleted(t *testing.T) {
 // Nobody is locked out between the old role of a permission set and the new one.
 func TestRotatedPermissionSetInOneWrite(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, asksIAM, quick...)
+	c := newCluster(t, asksIAM, calm...)
 	made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	c.AWS.AddPermissionSet("Admin", oldSuffix, "eu-west-3", made)
 	c.AWS.AddGroup("Developers")

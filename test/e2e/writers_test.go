@@ -18,7 +18,7 @@ import (
 // having read what is there loses somebody's edit.
 func TestConcurrentWritersLoseNothing(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, rarely, quick...)
+	c := newCluster(t, rarely, calm...)
 	c.AWS.SetMembers("Developers", "ana", "ben", "cleo")
 	c.Create(map[string]string{"mapRoles": othersRoles})
 	c.threeNodes()

@@ -172,12 +172,16 @@ func (c *Cluster) OneLeads(not ...*fleet.Node) *fleet.Node {
 // Create makes the aws-auth that is there before rolecall.
 func (c *Cluster) Create(data map[string]string) *corev1.ConfigMap {
 	c.T.Helper()
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: awsauth.Name}, Data: data}
-	cm, err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Create(c.T.Context(), cm, metav1.CreateOptions{FieldManager: others})
+	cm, err := c.create(data)
 	if err != nil {
 		c.T.Fatal(err)
 	}
 	return cm
+}
+
+func (c *Cluster) create(data map[string]string) (*corev1.ConfigMap, error) {
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: awsauth.Name}, Data: data}
+	return c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Create(c.T.Context(), cm, metav1.CreateOptions{FieldManager: others})
 }
 
 // Delete deletes aws-auth, which need not be there.
@@ -189,11 +193,20 @@ func (c *Cluster) Delete() {
 	}
 }
 
-// Replace makes aws-auth anew.
+// Replace makes aws-auth anew. Where the leader puts it back in between, it is
+// deleted once more.
 func (c *Cluster) Replace(data map[string]string) {
 	c.T.Helper()
-	c.Delete()
-	c.Create(data)
+	for {
+		c.Delete()
+		_, err := c.create(data)
+		if err == nil {
+			return
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			c.T.Fatal(err)
+		}
+	}
 }
 
 // Now is aws-auth as it stands.
