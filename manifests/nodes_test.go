@@ -55,7 +55,8 @@ func TestStolenKubelet(t *testing.T) {
 	g := newGuarded(t, cp)
 	ctx := t.Context()
 	pods := map[string]*corev1.Pod{}
-	for node, account := range map[string]string{"node-a": reporter, "node-b": reporter, "node-c": writer} {
+	for _, at := range [][2]string{{"node-c", writer}, {"node-b", reporter}, {"node-a", reporter}} { // node-a's is the one that is waited for
+		node, account := at[0], at[1]
 		if _, err := g.admin.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}

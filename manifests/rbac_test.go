@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
 )
 
@@ -138,6 +139,9 @@ func agentClient(t *testing.T, cp *stage.ControlPlane) kubernetes.Interface {
 	t.Helper()
 	applied(t, cp.Config(), "Namespace", "ServiceAccount", "Role", "RoleBinding")
 	pod := daemonSet(t).Spec.Template.Spec
+	if err := fleet.Authorized(t.Context(), cp, "rolecall-system", "kube-system"); err != nil {
+		t.Fatal(err)
+	}
 	cfg, err := cp.ServiceAccountConfig(t.Context(), "rolecall-system", pod.ServiceAccountName)
 	return client(t, cfg, err)
 }

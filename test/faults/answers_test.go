@@ -55,7 +55,7 @@ func TestRefused(t *testing.T) {
 	for _, target := range targets {
 		t.Run(target.name, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t, opsOnly, quick...)
+			c := newCluster(t, opsOnly, calm...)
 			c.Create(foreignText)
 			c.nodes()
 			c.settled("merged", with(trial.NodeRole("workers"), ops)...)
@@ -73,7 +73,7 @@ func TestRefused(t *testing.T) {
 // The shortest of it: what decides most, refused once.
 func TestWriteRefused(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, opsOnly, quick...)
+	c := newCluster(t, opsOnly, calm...)
 	c.Create(foreignText)
 	c.nodes()
 	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
@@ -111,10 +111,15 @@ func (c *cluster) refused(target target, name string, refusal *apierrors.StatusE
 // twice for it, and nothing is taken for another's.
 func TestAnswerLost(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, opsOnly, quick...)
+	c := newCluster(t, opsOnly, calm...)
 	c.Create(foreignText)
 	leader, _ := c.nodes()
-	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
+	merged, _ := c.settled("merged", with(trial.NodeRole("workers"), ops)...)
+	ctx, cancel := context.WithTimeout(t.Context(), trial.Patience)
+	defer cancel()
+	if _, err := c.seen.UpTo(ctx, merged); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name   string
 		skip   int
@@ -166,7 +171,7 @@ func TestAnswerLost(t *testing.T) {
 // The answer to the write that makes aws-auth is lost, and that to the ledger's.
 func TestAnswerToCreateLost(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, withAccount, quick...)
+	c := newCluster(t, withAccount, calm...)
 	var lost []*faultproxy.Rule
 	for _, name := range []string{"aws-auth", fleet.LedgerName} {
 		lost = append(lost, c.proxy.Add(faultproxy.Match{Verb: "create", Resource: "configmaps", Name: name, Times: 1}, faultproxy.LoseAnswer()))

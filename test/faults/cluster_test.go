@@ -19,9 +19,13 @@ import (
 	"github.com/rolecall/rolecall/test/trial"
 )
 
-// quick are flags with which a crash is over sooner than with the defaults.
-// The work has a second to stop in when the Lease is lost.
-var quick = []string{"--lease-duration=4s", "--renew-deadline=3s", "--retry-period=300ms", "--settle-time=0"}
+// quick are flags with which a crash is over sooner than with the defaults. The
+// work has [toStop] to stop in when the Lease is lost. With calm no leader loses its
+// Lease where the machine stands still for a while: for tests in which none should.
+var (
+	quick = []string{"--lease-duration=10s", "--renew-deadline=5s", "--retry-period=300ms", "--settle-time=0"}
+	calm  = []string{"--lease-duration=60s", "--renew-deadline=40s", "--retry-period=300ms"}
+)
 
 // A cluster is a test's own fleet, with a proxy before its API server.
 type cluster struct {

@@ -20,9 +20,12 @@ import (
 	"github.com/rolecall/rolecall/test/trial"
 )
 
-// toStop is what the work has to stop in when the Lease is lost, with the flags
-// of quick: LeaseDuration − RenewDeadline.
-const toStop = time.Second
+// What the flags of quick are: toStop, LeaseDuration − RenewDeadline, is what the
+// work has to stop in when the Lease is lost.
+const (
+	leaseDuration = 10 * time.Second
+	toStop        = 5 * time.Second
+)
 
 // holder is whom a write of a Lease names.
 func holder(r faultproxy.Record) string {
@@ -72,6 +75,7 @@ func TestLeaseStolen(t *testing.T) {
 	hung := c.proxy.Add(faultproxy.Match{Client: leader.Name, Verb: "update", Name: "aws-auth"}, faultproxy.Hang())
 	c.Mount(opsAndAna)
 	c.hit(hung, 1)
+	before := time.Now()
 	c.lease(func(lease *coordinationv1.Lease) {
 		lease.Spec.HolderIdentity = ptr.To("thief")
 		lease.Spec.RenewTime = ptr.To(metav1.NowMicro())
@@ -94,7 +98,7 @@ func TestLeaseStolen(t *testing.T) {
 	c.settled("an agent took over from the silent thief", with(trial.NodeRole("workers"), ops, ana)...)
 	c.OneLeads()
 	for _, r := range c.writesOf(leader, stolen.Add(toStop)) {
-		if r.Begun.Before(stolen.Add(4 * time.Second)) { // nobody can have been elected anew
+		if r.Begun.Before(before.Add(leaseDuration)) { // nobody can have been elected anew
 			t.Errorf("%s, %s after the Lease was stolen", r, r.Begun.Sub(stolen))
 		}
 	}
@@ -219,7 +223,7 @@ func TestHungWriteDoesNotOutliveTheLease(t *testing.T) {
 // nor the end of the process waiting.
 func TestHungEvents(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, opsOnly, quick...)
+	c := newCluster(t, opsOnly, calm...)
 	c.Create(foreignText)
 	leader, next := c.nodes()
 	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
@@ -235,7 +239,7 @@ func TestHungEvents(t *testing.T) {
 	if err := leader.Terminate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > 10*time.Second { // what hangs would be given up after 15 s
 		t.Errorf("the process took %s to end", took)
 	}
 	c.leads(next)
@@ -262,21 +266,17 @@ func TestTerminatedDuringWrite(t *testing.T) {
 	c.settled("the other goes on", with(trial.NodeRole("workers"), ops, ana)...)
 	var released time.Time
 	for _, r := range c.proxy.Records() {
-		if r.Client != old.Name {
-			continue
-		}
-		if r.Resource == "leases" && r.Verb == "update" && r.Name == fleet.LeaseName && holder(r) == "" {
+		if r.Client == old.Name && r.Resource == "leases" && r.Verb == "update" && r.Name == fleet.LeaseName && holder(r) == "" {
 			released = r.Begun
-		}
-		if !released.IsZero() && r.Writes() && isWork(r.Request) {
-			t.Errorf("%s after the Lease was released", r)
-		}
-		if r.Writes() && isWork(r.Request) && !released.IsZero() && r.Ended.After(released) {
-			t.Errorf("%s was under way when the Lease was released", r)
 		}
 	}
 	if released.IsZero() {
 		t.Error("the Lease was not released")
+	}
+	for _, r := range c.writesOf(old, time.Time{}) {
+		if r.Ended.IsZero() || r.Ended.After(released) {
+			t.Errorf("%s was under way, or not even begun, when the Lease was released", r)
+		}
 	}
 	c.judge(foreignText, "workers")
 }

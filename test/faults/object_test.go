@@ -21,7 +21,7 @@ import (
 // goes on.
 func TestImmutable(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, opsOnly, quick...)
+	c := newCluster(t, opsOnly, calm...)
 	c.Create(foreignText)
 	leader, _ := c.nodes()
 	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
@@ -65,7 +65,7 @@ func TestMissingAndEmpty(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t, withAccount, quick...)
+			c := newCluster(t, withAccount, calm...)
 			if data != nil {
 				c.Create(data)
 			}
@@ -82,7 +82,7 @@ func TestMissingAndEmpty(t *testing.T) {
 // away of others' is not ours to bring back.
 func TestEmptied(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, withAccount, quick...)
+	c := newCluster(t, withAccount, calm...)
 	c.Create(foreignText)
 	c.nodes()
 	owned := []fleet.Mapping{trial.NodeRole("workers"), ops, {ARN: "555566667777"}}
@@ -109,7 +109,7 @@ func TestEmptied(t *testing.T) {
 // last bytes: not even a node's role finds room, and a removal makes it.
 func TestFull(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, opsAndAna, quick...)
+	c := newCluster(t, opsAndAna, calm...)
 	c.Create(foreignText)
 	leader, _ := c.nodes()
 	c.settled("merged", with(trial.NodeRole("workers"), ops, ana)...)

@@ -12,10 +12,7 @@ import (
 // others write. Its API server is well.
 type site struct{ *trial.Cluster }
 
-// shortLease are flags with which a leader is soon found.
-var shortLease = []string{"--lease-duration=4s", "--renew-deadline=3s", "--retry-period=300ms"}
-
 func newSite(t testing.TB, config string, flags ...string) *site {
 	t.Helper()
-	return &site{trial.New(t, config, trial.Options{Options: fleet.Options{Flags: slices.Concat(shortLease, flags)}})}
+	return &site{trial.New(t, config, trial.Options{Options: fleet.Options{Flags: slices.Concat(calm, flags)}})}
 }

@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -112,6 +113,14 @@ func (s *steps) reset() {
 	s.T.Helper()
 	s.first.Kill()
 	s.second.Kill()
+	s.Eventually("what they had under way is over", func(context.Context) error {
+		for _, r := range s.proxy.Records() {
+			if (r.Client == s.first.Name || r.Client == s.second.Name) && r.Verb != "watch" && r.Ended.IsZero() {
+				return errors.New(r.Request.String())
+			}
+		}
+		return nil
+	})
 	ctx := s.T.Context()
 	for _, was := range []*corev1.ConfigMap{s.awsAuth, s.ledger} {
 		cm := was.DeepCopy()

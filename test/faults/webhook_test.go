@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"net/http"
@@ -26,7 +27,7 @@ import (
 // Then the webhook itself is gone. When it lets the write pass, it comes through.
 func TestRefusedByWebhook(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, opsOnly, quick...)
+	c := newCluster(t, opsOnly, calm...)
 	c.Create(foreignText)
 	leader, _ := c.nodes()
 	c.settled("merged", with(trial.NodeRole("workers"), ops)...)
@@ -94,6 +95,14 @@ func newWebhook(t *testing.T, c *cluster) *webhook {
 		if err := webhooks.Delete(context.WithoutCancel(t.Context()), config.Name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
+	})
+	// The API server learns of it by a watch.
+	c.Eventually("the API server asks the webhook", func(ctx context.Context) error {
+		_, err := c.Client.CoreV1().ConfigMaps(c.AWSAuthNamespace).Update(ctx, c.Now(), metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil && w.asked.Swap(0) == 0 {
+			err = errors.New("it does not")
+		}
+		return err
 	})
 	return w
 }

@@ -72,12 +72,12 @@ func (h *History) Versions() []Version {
 	return slices.Clone(h.versions)
 }
 
-// UpTo waits until the newest version is this one, and returns all.
+// UpTo waits for a version, and returns all that there are then.
 func (h *History) UpTo(ctx context.Context, version *corev1.ConfigMap) (all []Version, err error) {
 	_, err = Until(ctx, func(context.Context) error {
 		all = h.Versions()
-		if n := len(all); n == 0 || all[n-1].ResourceVersion != version.ResourceVersion {
-			return fmt.Errorf("the history has %d versions, and not resourceVersion %s at the end", n, version.ResourceVersion)
+		if !slices.ContainsFunc(all, func(v Version) bool { return v.ResourceVersion == version.ResourceVersion }) {
+			return fmt.Errorf("the history has %d versions, and not resourceVersion %s", len(all), version.ResourceVersion)
 		}
 		return nil
 	})

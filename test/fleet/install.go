@@ -52,7 +52,7 @@ func install(ctx context.Context, cp *stage.ControlPlane, overlay, namespace, aw
 	if err := apply(ctx, cp, moved); err != nil {
 		return fmt.Errorf("apply the manifests: %w", err)
 	}
-	return authorized(ctx, cp, namespace, awsAuthNamespace)
+	return Authorized(ctx, cp, namespace, awsAuthNamespace)
 }
 
 // manifests are the text of install.yaml, or of an overlay.
@@ -133,9 +133,9 @@ func apply(ctx context.Context, cp *stage.ControlPlane, text string) error {
 	}
 }
 
-// authorized waits until the API server's authorizer has seen the roles and
+// Authorized waits until the API server's authorizer has seen the roles and
 // their bindings: it learns of them by a watch.
-func authorized(ctx context.Context, cp *stage.ControlPlane, namespace, awsAuthNamespace string) error {
+func Authorized(ctx context.Context, cp *stage.ControlPlane, namespace, awsAuthNamespace string) error {
 	config, err := cp.ServiceAccountConfig(ctx, namespace, serviceAccount)
 	if err != nil {
 		return err

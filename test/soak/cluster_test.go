@@ -31,10 +31,10 @@ const (
 
 	// lease is longer than the pauses of an agent that looks for data races, on a
 	// machine that does other things too.
-	lease = 5 * time.Second
+	lease = 10 * time.Second
 )
 
-var quick = []string{"--lease-duration=" + lease.String(), "--renew-deadline=4s", "--retry-period=500ms"}
+var quick = []string{"--lease-duration=" + lease.String(), "--renew-deadline=5s", "--retry-period=500ms"}
 
 // What others have in aws-auth.
 func foreign() map[string]string {

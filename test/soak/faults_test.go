@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -163,7 +164,7 @@ var faults = []fault{
 		if err := c.swap(text(c.config) + "unknown: 1\n"); err != nil {
 			return err
 		}
-		if err := c.metric(ctx, 1, "rolecall_config_reloads_total", "result", "invalid"); err != nil {
+		if err := c.refusesConfig(ctx); err != nil {
 			return err
 		}
 		return c.swap(text(c.config))
@@ -283,6 +284,25 @@ func tools(ctx context.Context, c *cluster) error {
 	return c.put(ctx, foreign()) // what is left of the tools' entries would pile up
 }
 
+// refusesConfig waits until all agents have.
+func (c *cluster) refusesConfig(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("not so"))
+	defer cancel()
+	_, err := fleet.Until(ctx, func(ctx context.Context) error {
+		for _, n := range c.Nodes() {
+			_, body, err := n.Get(ctx, "/readyz?verbose")
+			if err == nil && !strings.Contains(body, "[!]config: refused since ") {
+				err = errors.New(body)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", n.Name, err)
+			}
+		}
+		return nil
+	})
+	return err
+}
+
 // answered waits until aws-auth maps what is asked for, by entries of ours or
 // by others' in their place, and nothing else of ours.
 func (c *cluster) answered(ctx context.Context) (cm *corev1.ConfigMap, err error) {
@@ -309,7 +329,7 @@ func (c *cluster) answered(ctx context.Context) (cm *corev1.ConfigMap, err error
 				return fmt.Errorf("%s is not mapped", arn)
 			}
 		}
-		return nil
+		return c.Marked(ctx, found)
 	})
 	return cm, err
 }

@@ -50,6 +50,8 @@ func (s samples) take(ctx context.Context, n *fleet.Node, at time.Duration) erro
 	role := "standby"
 	if v, _ := metrics.Value("rolecall_leader"); v == 1 {
 		role = "leader"
+	} else if passes, _ := metrics.Value("rolecall_reconciles_total"); passes > 0 {
+		role = "has led" // and keeps connections, threads and a heap of that time
 	}
 	values := map[string]float64{}
 	values["goroutines"], _ = metrics.Value("go_goroutines")

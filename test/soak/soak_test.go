@@ -103,14 +103,15 @@ func start(t *testing.T, random *rand.Rand) *cluster {
 	return c
 }
 
-// soak lets one fault follow the other. Each is drawn from those that have not
-// been drawn since all were, so that a long soak has them all equally often.
+// soak lets one fault follow the other, ten at least, or there would be too few
+// samples to judge by. Each is drawn from those that have not been drawn since all
+// were, so that a long soak has them all equally often.
 func (c *cluster) soak(length time.Duration) {
 	begin := time.Now()
 	var order []int
 	found, told := samples{}, map[string]int{}
 	c.sample(found, begin)
-	for n := 1; time.Since(begin) < length && !c.t.Failed(); n++ {
+	for n := 1; (time.Since(begin) < length || n <= 10) && !c.t.Failed(); n++ {
 		if len(order) == 0 {
 			order = c.random.Perm(len(faults))
 		}

@@ -24,7 +24,7 @@ type tolerance struct {
 }
 
 // fewest is how many points there must be after the warm-up to judge by.
-const fewest = 4
+const fewest = 6
 
 // growth says if a series grows beyond its tolerance. Both must say so: the line
 // of least squares through the points, and the median of the last third against
@@ -46,9 +46,10 @@ func growth(series []point, allowed tolerance) (grew float64, tooMuch, judged bo
 	return grew, grew > max(allowed.by, allowed.part*early), true
 }
 
+// median is the lower one of two.
 func median(series []point) float64 {
 	sorted := slices.SortedFunc(slices.Values(series), func(a, b point) int { return cmp.Compare(a.value, b.value) })
-	return sorted[len(sorted)/2].value
+	return sorted[(len(sorted)-1)/2].value
 }
 
 // slope is the least-squares slope in units a second.
@@ -91,7 +92,8 @@ func TestGrowth(t *testing.T) {
 		{"a peak at the end", series(60, func(i int) float64 { return 100 + 500*float64(i/58) + noise(i) }), false, true},
 		{"a step that stays", series(60, func(i int) float64 { return 100 + 50*float64(i/42) + noise(i) }), true, true},
 		{"falling", series(60, func(i int) float64 { return 200 - float64(i) }), false, true},
-		{"too few", series(4, func(i int) float64 { return 100 * float64(i) }), false, false},
+		{"too few", series(8, func(i int) float64 { return 100 * float64(i) }), false, false},
+		{"a peak at the end of few", series(9, func(i int) float64 { return 100 + 500*float64(i/8) }), false, true},
 		{"none", nil, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
