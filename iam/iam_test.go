@@ -322,12 +322,17 @@ func TestTransientFailures(t *testing.T) {
 				a.SetMembers("Admins", "alice", "bob", "carol")
 				tc.fault.Page = page
 				a.Fail("GetGroup", tc.fault)
-				got, err := open(t, iam.Options{AttemptTimeout: 200 * time.Millisecond}).GroupUsers(t.Context(), "Admins")
+				hangs := tc.fault.Kind == awsfake.FaultHang
+				options := iam.Options{}
+				if hangs {
+					options.AttemptTimeout = 200 * time.Millisecond
+				}
+				got, err := open(t, options).GroupUsers(t.Context(), "Admins")
 				if err != nil || len(got) != 3 {
 					t.Errorf("got %v, %v, want three users", got, err)
 				}
-				if want := 2 + tc.fault.Times; a.Requests("GetGroup") != want {
-					t.Errorf("%d requests, want %d", a.Requests("GetGroup"), want)
+				if n, want := a.Requests("GetGroup"), 2+tc.fault.Times; n < want || n > want && !hangs { // what is slow may be asked again, too
+					t.Errorf("%d requests, want %d", n, want)
 				}
 			})
 		}

@@ -70,7 +70,7 @@ func sample(leads bool) func(*story) {
 		if _, err := s.Client.CoordinationV1().Leases(s.Namespace).Patch(s.T.Context(), report, types.MergePatchType, []byte(`{"metadata":{"annotations":{"seen":"true"}}}`), metav1.PatchOptions{}); err != nil {
 			s.T.Fatal(err)
 		}
-		shows("the leader has nothing more to do", regexp.MustCompile(`Last pass: +\S+ ago: unchanged\n`))
+		shows("the leader has nothing more to do", regexp.MustCompile(`(?s)Last pass: +\S+ ago: unchanged\n.*\ngroup/Developers +8 +\d+s ago +good\n.*\npermission-set/AdministratorAccess +\d+ +\d+s ago +good\n`))
 	}
 }
 

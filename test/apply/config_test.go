@@ -62,21 +62,28 @@ func mistaken(c *chapter) {
 	leader := c.leads()
 	pods, err := c.agents(c.t.Context())
 	c.must("list the agents", err)
-	said := ""
-	took := c.eventually("the leader refuses the config", func(context.Context) error {
-		said = c.run("get", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:9465/proxy/readyz?verbose", namespace, pods[leader.Name].Name))
-		if !strings.Contains(said, "keepUnsued") {
-			return fmt.Errorf("it says\n%s", said)
+	said := func(ctx context.Context) (string, error) {
+		page := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:9465/proxy/readyz?verbose", namespace, pods[leader.Name].Name)
+		text, err := c.command(ctx, "get", "--raw", page).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, text)
 		}
-		return nil
+		return string(text), err
+	}
+	took := c.eventually("the leader refuses the config", func(ctx context.Context) error {
+		text, err := said(ctx)
+		if err == nil && !strings.Contains(text, "keepUnsued") {
+			err = fmt.Errorf("it says\n%s", text)
+		}
+		return err
 	})
 	c.edit("keepUnsued: forever", "keepUnused: forever")
-	c.eventually("the leader takes the mended config", func(context.Context) error {
-		said := c.run("get", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:9465/proxy/readyz?verbose", namespace, pods[leader.Name].Name))
-		if strings.Contains(said, "[!]config") {
-			return fmt.Errorf("it says\n%s", said)
+	c.eventually("the leader takes the mended config", func(ctx context.Context) error {
+		text, err := said(ctx)
+		if err == nil && strings.Contains(text, "[!]config") {
+			err = fmt.Errorf("it says\n%s", text)
 		}
-		return nil
+		return err
 	})
 	if after := c.version(); after != before {
 		c.t.Errorf("aws-auth was written: resourceVersion %s, then %s", before, after)

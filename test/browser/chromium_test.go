@@ -53,11 +53,13 @@ type tab struct {
 	requests []string // URLs
 }
 
-// newTab starts a browser with a profile of its own, which ends with the test.
+// newTab starts a browser, which ends with the test. Its profile is chromedp's own
+// to make and to remove: processes of Chromium write into it after the last one
+// seems to have ended.
 func newTab(t *testing.T) *tab {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath(chromium(t)),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
@@ -152,6 +154,12 @@ func (b *tab) value(expression string) string {
 		b.t.Fatalf("%s: %v", expression, err)
 	}
 	return fmt.Sprint(out)
+}
+
+// loaded waits until the page is there to its end.
+func (b *tab) loaded() {
+	b.t.Helper()
+	b.value("document.readyState === 'complete' || new Promise(done => addEventListener('load', done, {once: true})).then(() => true)")
 }
 
 // text is what a reader sees of an element.

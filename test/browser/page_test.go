@@ -15,8 +15,9 @@ import (
 // write of somebody else.
 func troubled(t *testing.T) *site {
 	s := newSite(t, fleet.Options{Namespace: fleet.DefaultNamespace}, config, theirs)
-	// Its own writes are done, so that the last is that of somebody else.
-	s.says(s.leader, "group/Contractors", "rolearn: arn:aws:iam::111122223333:role/shop-workers", "rolearn: arn:aws:iam::111122223333:role/shop-ingress")
+	// Its own writes are done, also that of IAM's answer, so that the last is that
+	// of somebody else.
+	s.says(s.leader, "group/Contractors", "NoSuchEntity", "rolearn: arn:aws:iam::111122223333:role/shop-workers", "rolearn: arn:aws:iam::111122223333:role/shop-ingress")
 	s.Edit(func(data map[string]string) {
 		data["mapRoles"] += "- rolearn: arn:aws:iam::111122223333:role/auditor\n  username: auditor\n  groups:\n  - viewers\n"
 	})
@@ -71,6 +72,7 @@ func TestPage(t *testing.T) {
 	}
 	b.value("document.getElementById('q').focus()")
 	b.do(chromedp.KeyEvent("system:MASTERS"), chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS(`#q[value="system:MASTERS"]`)))
+	b.loaded()
 	if got := b.value("document.querySelectorAll('.entries tbody tr').length"); got != "2" {
 		t.Errorf("%s entries have the group system:masters, want 2", got)
 	}

@@ -479,8 +479,8 @@ func TestAPIServerTakesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	define(ctx, t, client)
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
+	define(ctx, t, client, mapper)
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
 	create := func(o *unstructured.Unstructured) error {
 		gvk := o.GroupVersionKind()
@@ -528,8 +528,9 @@ func inNamespace(o *unstructured.Unstructured) string {
 	return namespace
 }
 
-// define makes the definitions in testdata/crds, and waits until they are in force.
-func define(ctx context.Context, t *testing.T, client dynamic.Interface) {
+// define makes the definitions in testdata/crds, and waits until they are in
+// force, and the API server's list of kinds, which the mapper keeps, has them.
+func define(ctx context.Context, t *testing.T, client dynamic.Interface, mapper meta.ResettableRESTMapper) {
 	t.Helper()
 	resource := client.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
 	files, err := filepath.Glob("testdata/crds/*.yaml")
@@ -566,5 +567,18 @@ func define(ctx context.Context, t *testing.T, client dynamic.Interface) {
 			}
 		}
 		w.Stop()
+		kind, _, _ := unstructured.NestedString(definitions[0].Object, "spec", "names", "kind")
+		for {
+			_, err := mapper.RESTMapping(schema.GroupKind{Group: "monitoring.coreos.com", Kind: kind}, "v1")
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				t.Fatalf("%s: not among the API server's kinds: %v", name, err)
+			case <-time.After(20 * time.Millisecond):
+			}
+			mapper.Reset()
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -192,5 +194,52 @@ func grantAs(c *trial.Cluster, namespace, name, user string, rules ...rbacv1.Pol
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}, metav1.CreateOptions{})
-	return err
+	if err != nil {
+		return err
+	}
+	return inForce(c, namespace, user, rules)
+}
+
+// inForce waits until the API server's authorizer grants a user all of the rules: it
+// learns of them by a watch.
+func inForce(c *trial.Cluster, namespace, user string, rules []rbacv1.PolicyRule) error {
+	ctx, cancel := context.WithTimeout(c.T.Context(), trial.Patience)
+	defer cancel()
+	for _, asked := range attributes(namespace, rules) {
+		_, err := fleet.Until(ctx, func(ctx context.Context) error {
+			review, err := c.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+				Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &asked},
+			}, metav1.CreateOptions{})
+			if err == nil && !review.Status.Allowed {
+				err = fmt.Errorf("%s may not %s %s in %s", user, asked.Verb, asked.Resource, namespace)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attributes are all that rules of Roles allow, one by one.
+func attributes(namespace string, rules []rbacv1.PolicyRule) []authorizationv1.ResourceAttributes {
+	var all []authorizationv1.ResourceAttributes
+	for _, rule := range rules {
+		names := rule.ResourceNames
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		for _, group := range rule.APIGroups {
+			for _, full := range rule.Resources {
+				resource, sub, _ := strings.Cut(full, "/")
+				for _, verb := range rule.Verbs {
+					for _, name := range names {
+						all = append(all, authorizationv1.ResourceAttributes{Namespace: namespace, Group: group, Resource: resource, Subresource: sub, Verb: verb, Name: name})
+					}
+				}
+			}
+		}
+	}
+	return all
 }

@@ -13,11 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/rolecall/rolecall/test/child"
+	"github.com/rolecall/rolecall/test/stage"
 )
 
 // Program is the path of prometheus. It fails, saying what to do, where it was not
@@ -52,12 +54,11 @@ func Start(program, dir string, config map[string]any) (*Server, error) {
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), text, 0o600); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	port, err := stage.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{address: listener.Addr().String(), log: filepath.Join(dir, "prometheus.log")}
-	listener.Close()
+	s := &Server{address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), log: filepath.Join(dir, "prometheus.log")}
 	s.process, err = child.Start(program, dir, []string{
 		"--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.listen-address=" + s.address,
 	}, nil, s.log)

@@ -100,13 +100,13 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 		}
 	}()
 
-	etcdPort, err := freePort()
+	etcdPort, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
 	address := o.Address
 	if !address.IsValid() {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
@@ -337,14 +337,20 @@ func stop(p **process) error {
 	return (*p).stop()
 }
 
-// freePort finds a port of the loopback address to listen on. It stays below
+var foundPorts sync.Map // by port
+
+// FreePort finds a port of the loopback address to listen on. It stays below
 // what Linux (32768) and the BSDs (49152) hand out to outgoing connections: a
 // client that keeps dialling the port of a stopped server would sooner or later
-// be given that very port, and then hold it.
-func freePort() (int, error) {
-	var last error
+// be given that very port, and then hold it. It finds none twice: a port is free
+// again from here until a server listens to it.
+func FreePort() (int, error) {
+	last := errors.New("all were given before")
 	for range 100 {
 		port := 20000 + rand.IntN(10000)
+		if _, found := foundPorts.LoadOrStore(port, true); found {
+			continue
+		}
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
 			return port, listener.Close()
