@@ -376,7 +376,7 @@ var scrubs = []struct {
 
 // ages are those of kubectl's tables and sentences; what stands behind one keeps
 // its column.
-var ages = regexp.MustCompile(`\b\d+(?:m\d+s|m|s|ms)( +|\b)`)
+var ages = regexp.MustCompile(`\b\d+(?:m\d+s|m|s|ms)( ago\b)?( +|\b)`)
 
 func (s *story) scrub(text string) string {
 	text = strings.NewReplacer(s.AWSAuthNamespace, "kube-system", s.Namespace, "rolecall-system", s.dir+"/", "").Replace(text)
@@ -384,11 +384,14 @@ func (s *story) scrub(text string) string {
 		text = r.what.ReplaceAllString(text, r.by)
 	}
 	text = ages.ReplaceAllStringFunc(text, func(age string) string {
-		const same = "12s"
-		if trimmed := strings.TrimRight(age, " "); len(age)-len(trimmed) > 1 {
-			return same + strings.Repeat(" ", max(1, len(age)-len(same)))
+		same, trimmed := "12s", strings.TrimRight(age, " ")
+		if strings.HasSuffix(trimmed, " ago") {
+			same += " ago"
 		}
-		return same + strings.Repeat(" ", strings.Count(age, " "))
+		if spaces := len(age) - len(trimmed); spaces <= 1 {
+			return same + strings.Repeat(" ", spaces)
+		}
+		return same + strings.Repeat(" ", max(1, len(age)-len(same)))
 	})
 	return regexp.MustCompile(`(?m) +$`).ReplaceAllString(text, "")
 }

@@ -273,10 +273,10 @@ func TestTerminatedDuringWrite(t *testing.T) {
 	if released.IsZero() {
 		t.Error("the Lease was not released")
 	}
-	for _, r := range c.writesOf(old, time.Time{}) {
-		if r.Ended.IsZero() || r.Ended.After(released) {
-			t.Errorf("%s was under way, or not even begun, when the Lease was released", r)
-		}
+	// That the hung one was given up reaches the proxy by another connection than
+	// the release, so that when it Ended says nothing of their order.
+	for _, r := range c.writesOf(old, released) {
+		t.Errorf("%s after the Lease was released", r)
 	}
 	c.judge(foreignText, "workers")
 }
