@@ -33,6 +33,7 @@ type lease struct {
 	held        bool      // a write that named us has succeeded, and nothing else was seen since
 	mayHold     bool      // a write that named us was sent, and nothing else was seen since
 	renewed     time.Time // when the last write that named us and succeeded was begun
+	ours        string    // resourceVersion of the Lease as last seen, where that names us
 	transitions int       // of the Lease as last seen
 	agents      int       // to publish; 0 for nothing
 	leading     bool      // a term has begun
@@ -59,7 +60,7 @@ func (l *lease) Leases(string) coordinationv1client.LeaseInterface { return l }
 
 func (l *lease) Get(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error) {
 	got, err := l.look(ctx, name, opts)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return got, err
 	}
 	v := l.e.sighted(opGet, got, err)
@@ -67,6 +68,10 @@ func (l *lease) Get(ctx context.Context, name string, opts metav1.GetOptions) (*
 	defer l.mu.Unlock()
 	if err == nil {
 		l.transitions = int(ptr.Deref(got.Spec.LeaseTransitions, 0))
+		l.ours = ""
+		if ptr.Deref(got.Spec.HolderIdentity, "") == l.e.cfg.Identity {
+			l.ours = got.ResourceVersion
+		}
 	}
 	switch v {
 	case missing:
@@ -125,14 +130,28 @@ func (l *lease) Create(ctx context.Context, lease *coordinationv1.Lease, opts me
 // Update answers a conflict to an empty Lease: that is what client-go's lock is left
 // with, and tries to update once, where the Lease of a leader was deleted and
 // another agent made it anew first (tools/leaderelection/resourcelock/leaselock.go,
-// Create).
+// Create). And it releases nothing but what names us: LeaseLock updates the object
+// that it last got, whoever held it.
 func (l *lease) Update(ctx context.Context, lease *coordinationv1.Lease, opts metav1.UpdateOptions) (*coordinationv1.Lease, error) {
 	if lease.Name == "" {
-		return nil, apierrors.NewConflict(coordinationv1.Resource("leases"), l.e.cfg.Name, errors.New("another agent made it anew"))
+		return nil, l.conflict("another agent made it anew")
+	}
+	if ptr.Deref(lease.Spec.HolderIdentity, "") == "" && !l.isOurs(lease.ResourceVersion) {
+		return nil, l.conflict("another agent holds it")
 	}
 	return l.write(ctx, opUpdate, lease, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return l.LeaseInterface.Update(ctx, lease, opts)
 	})
+}
+
+func (l *lease) conflict(why string) error {
+	return apierrors.NewConflict(coordinationv1.Resource("leases"), l.e.cfg.Name, errors.New(why))
+}
+
+func (l *lease) isOurs(version string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return version != "" && version == l.ours
 }
 
 func (l *lease) write(ctx context.Context, op string, lease *coordinationv1.Lease, send func(context.Context) (*coordinationv1.Lease, error)) (*coordinationv1.Lease, error) {
@@ -153,10 +172,10 @@ func (l *lease) write(ctx context.Context, op string, lease *coordinationv1.Leas
 	if err == nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.held, l.mayHold = naming, naming
+		l.held, l.mayHold, l.ours = naming, naming, ""
 		l.transitions = int(ptr.Deref(got.Spec.LeaseTransitions, 0))
 		if naming {
-			l.renewed = begun
+			l.renewed, l.ours = begun, got.ResourceVersion
 		}
 	}
 	return got, err
