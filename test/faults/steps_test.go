@@ -246,7 +246,10 @@ func (s *steps) endAt(p point, how ending) {
 	s.settled(fmt.Sprintf("%s, %s", how, p), s.to...)
 	if p.when == late {
 		held.Release()
-		s.lost(p, begin)
+		if !s.lost(p, begin) {
+			s.endAt(p, how)
+			return
+		}
 		s.settled("after the late request", s.to...)
 	}
 	s.judgeSteps(p, how, s.proxy.Records()[begin:])
@@ -266,10 +269,7 @@ func (s *steps) comes(h *faultproxy.Hold, p point, begin int) *faultproxy.Held {
 		}
 		for _, r := range s.proxy.Records()[begin:] {
 			if r.Client == p.Client && isWork(r.Request) && !r.Ended.IsZero() && r.Code == 0 {
-				s.T.Logf("%s: once more, for %s broke off by itself", p, r.Request)
-				if s.broken++; s.broken == 3 {
-					s.T.Fatal("that is no accident any more")
-				}
+				s.onceMore(p, r.Request)
 				return nil
 			}
 		}
@@ -278,11 +278,21 @@ func (s *steps) comes(h *faultproxy.Hold, p point, begin int) *faultproxy.Held {
 	return nil
 }
 
+// onceMore tells of a request that broke off by itself.
+func (s *steps) onceMore(p point, broken faultproxy.Request) {
+	s.T.Helper()
+	s.T.Logf("%s: once more, for %s broke off by itself", p, broken)
+	if s.broken++; s.broken == 3 {
+		s.T.Fatal("that is no accident any more")
+	}
+}
+
 // lost waits until the API server has answered a request that came late, and
 // fails unless it refused it for its resourceVersion, or for what it would have
 // created being there. A revision of the history is no state that two could
-// differ on, and may come late.
-func (s *steps) lost(p point, begin int) {
+// differ on, and may come late. It returns false where the request broke off by
+// itself, and so never came.
+func (s *steps) lost(p point, begin int) (came bool) {
 	s.T.Helper()
 	s.Eventually("the late request is answered", func(context.Context) error {
 		skip := p.skip
@@ -296,13 +306,18 @@ func (s *steps) lost(p point, begin int) {
 			if r.Ended.IsZero() {
 				return fmt.Errorf("%s is under way", r)
 			}
-			if r.Resource == "configmaps" && r.Upstream != http.StatusConflict {
+			came = r.Upstream != 0
+			if came && r.Resource == "configmaps" && r.Upstream != http.StatusConflict {
 				s.T.Errorf("%s: the API server answered %d, want 409", p, r.Upstream)
 			}
 			return nil
 		}
 		return fmt.Errorf("there is no %s", p)
 	})
+	if !came {
+		s.onceMore(p, p.Request)
+	}
+	return came
 }
 
 // judgeSteps looks at what a leader that was ended, and its successor, did.
