@@ -13,29 +13,6 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 )
 
-// Marked fails where one of the mappings that aws-auth has is ours by the ledger and
-// lacks its mark. Accounts have none.
-func (f *Fleet) Marked(ctx context.Context, found []Mapping) error {
-	cm, err := f.Client.CoreV1().ConfigMaps(f.Namespace).Get(ctx, LedgerName, metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
-	if err != nil {
-		return err
-	}
-	marked := map[string]bool{}
-	for _, m := range found {
-		marked[m.ARN] = marked[m.ARN] || m.SyncedBy == awsauth.Mark
-	}
-	for i := range ledger.Owned {
-		if o := &ledger.Owned[i]; o.Kind != awsauth.Account && !o.Pending && !marked[o.ARN] {
-			return fmt.Errorf("%s is ours and has no mark", o.ARN)
-		}
-	}
-	return nil
-}
-
 // LedgerName is the ConfigMap with the ledger, in the agents' namespace.
 const LedgerName = "rolecall-ledger"
 
@@ -82,6 +59,29 @@ func agree(mappings []Mapping, ledger *awsauth.Ledger) error {
 	}
 	if !maps.Equal(marked, owned) {
 		return errors.New("the ledger does not hold the very entries that have our mark")
+	}
+	return nil
+}
+
+// Marked fails where an entry that is ours by the ledger has no mark among the
+// mappings that aws-auth has. Accounts have none.
+func (f *Fleet) Marked(ctx context.Context, found []Mapping) error {
+	cm, err := f.Client.CoreV1().ConfigMaps(f.Namespace).Get(ctx, LedgerName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+	if err != nil {
+		return err
+	}
+	marked := map[string]bool{}
+	for _, m := range found {
+		marked[m.ARN] = marked[m.ARN] || m.SyncedBy == awsauth.Mark
+	}
+	for i := range ledger.Owned {
+		if o := &ledger.Owned[i]; o.Kind != awsauth.Account && !o.Pending && !marked[o.ARN] {
+			return fmt.Errorf("%s is ours and has no mark", o.ARN)
+		}
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ const mortal = 2
 
 // TestSoak runs for ROLECALL_SOAK, such as 30s or 8h, which "make soak" sets; with
 // ROLECALL_FAULTS=1 and no word of it for half a minute. ROLECALL_SEED repeats the
-// order of another run's faults.
+// order of another run's faults. However short, it has ten faults.
 func TestSoak(t *testing.T) {
 	text, ok := os.LookupEnv("ROLECALL_SOAK")
 	if !ok && os.Getenv("ROLECALL_FAULTS") == "1" {

@@ -342,8 +342,8 @@ var foundPorts sync.Map // by port
 // FreePort finds a port of the loopback address to listen on. It stays below
 // what Linux (32768) and the BSDs (49152) hand out to outgoing connections: a
 // client that keeps dialling the port of a stopped server would sooner or later
-// be given that very port, and then hold it. It finds none twice: a port is free
-// again from here until a server listens to it.
+// be given that very port, and then hold it. It finds none twice in one
+// process: a port is free again from here until a server listens to it.
 func FreePort() (int, error) {
 	last := errors.New("all were given before")
 	for range 100 {

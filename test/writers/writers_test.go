@@ -284,10 +284,10 @@ func (d *drill) writesAhead(ctx context.Context) error {
 	events, err := ledgers.Watch(short, metav1.ListOptions{
 		FieldSelector: "metadata.name=" + fleet.LedgerName, ResourceVersion: now.ResourceVersion,
 	})
-	if short.Err() != nil && ctx.Err() == nil {
-		return nil
-	}
 	if err != nil {
+		if short.Err() != nil && ctx.Err() == nil {
+			return nil
+		}
 		return err
 	}
 	defer events.Stop()
