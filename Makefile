@@ -150,7 +150,7 @@ generate: control-plane ## Render what is made of other files: manifests, the ch
 
 .PHONY: docs
 docs: control-plane ## Write docs/commands and their index anew, with what the commands print
-	@export $(stage); $(GO) test -count=1 -run='^TestDocs$$' ./cmd/rolecall -update
+	@export $(stage); $(GO) test -count=1 -run='^TestDocs$$' ./internal/cli -update
 
 .PHONY: pictures
 pictures: control-plane ## Take the pictures of docs/images anew, with Chromium

@@ -12,7 +12,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/roster"
 )
 
 // Clocks that are an hour off, of a node and of the leader, from the start or by

@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/history"
+	"github.com/rolecall/rolecall/internal/history"
 )
 
 // diffMax is how many bytes of one key's difference are kept. Ten writes of three

@@ -8,7 +8,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/rolecall/rolecall/visible"
+	"github.com/rolecall/rolecall/internal/visible"
 )
 
 // maxNote is the longest note of an Event, in bytes; the API server takes 1024.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/roster"
 )
 
 // The names of the sources, as the ledger and the metrics know them. Those of

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/roster"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

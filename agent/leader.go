@@ -23,8 +23,8 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/history"
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/history"
+	"github.com/rolecall/rolecall/internal/roster"
 )
 
 // LedgerName is the ConfigMap in the agent's namespace that holds the ledger.

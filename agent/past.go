@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/history"
+	"github.com/rolecall/rolecall/internal/history"
 )
 
 const (

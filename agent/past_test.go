@@ -16,8 +16,8 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/history"
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/history"
+	"github.com/rolecall/rolecall/internal/roster"
 )
 
 const unreadable = "- rolearn: [\n"

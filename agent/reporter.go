@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/roster"
 )
 
 // A Reporter asks IMDS for the node's role and keeps its report in the roster

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/rolecall/rolecall/visible"
+	"github.com/rolecall/rolecall/internal/visible"
 )
 
 // Health is what a check says.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/visible"
+	"github.com/rolecall/rolecall/internal/visible"
 )
 
 // StatusAnnotation is the annotation of the leader's Lease that holds a [Status]

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/roster"
 )
 
 // ec2 says under which roles the instances of nodes run.

@@ -19,7 +19,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/roster"
 )
 
 // Who is locked out because somebody took our entries away waits for one write, and

@@ -15,11 +15,11 @@ import (
 
 	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/election"
-	"github.com/rolecall/rolecall/roster"
+	"github.com/rolecall/rolecall/internal/roster"
 	"github.com/rolecall/rolecall/test/fleet"
 )
 
-// newAgents are n of rolecall's agents in this process: what cmd/rolecall runs on
+// newAgents are n of rolecall's agents in this process: what internal/cli runs on
 // a node, but for the config file, the pages for metrics and health, and IMDS,
 // none of which the API server notices.
 func newAgents(ctx context.Context, c *cluster, n int, slow bool) (group, error) {
@@ -47,7 +47,7 @@ func newAgents(ctx context.Context, c *cluster, n int, slow bool) (group, error)
 			},
 			Report: nodes.Report, NodeName: nodeName(i), Logger: silent,
 		}
-		// Renewals have a connection of their own, as in cmd/rolecall.
+		// Renewals have a connection of their own, as in internal/cli.
 		renewals, err := rest.HTTPClientFor(w.config(config))
 		if err != nil {
 			return nil, err

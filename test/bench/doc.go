@@ -9,7 +9,7 @@
 // alone never makes it fail, since machines differ.
 //
 // Real agents run as far as memory allows. Beyond, many agents run in this
-// process, made of the same packages as the program's and wired as cmd/rolecall
+// process, made of the same packages as the program's and wired as internal/cli
 // wires them: each with clients, connections and TLS sessions of its own, and
 // nothing shared but the token.
 //

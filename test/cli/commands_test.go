@@ -22,7 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
-	"github.com/rolecall/rolecall/history"
+	"github.com/rolecall/rolecall/internal/history"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/trial"
 )

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// unscripted are the errors of cmd/rolecall that no script can see happen, and
+// unscripted are the errors of internal/cli that no script can see happen, and
 // why. The key is the text as the code has it.
 var unscripted = map[string]string{
 	"the node's name is unknown: give --node-name: %w": "the system has to know no name of its own",
@@ -26,13 +26,13 @@ var unscripted = map[string]string{
 	"encode as sarif: %w":                              "its own types encode",
 	"%w; and then: %w":                                 "it takes two faults in a row, and says both",
 
-	"%s: somebody else has written it meanwhile: nothing is written, run it again": "a file has no moment to wait for: cmd/rolecall's TestFileEdit",
+	"%s: somebody else has written it meanwhile: nothing is written, run it again": "a file has no moment to wait for: internal/cli's TestFileEdit",
 }
 
-// An errorText is one that cmd/rolecall makes, as the code has it.
+// An errorText is one that internal/cli makes, as the code has it.
 type errorText struct{ text, at string }
 
-// Every error that cmd/rolecall can show is expected by a script, in words that
+// Every error that internal/cli can show is expected by a script, in words that
 // no other error of it has.
 func TestEveryErrorHasAScript(t *testing.T) {
 	t.Parallel()
@@ -53,7 +53,7 @@ func TestEveryErrorHasAScript(t *testing.T) {
 	}
 	for text := range unscripted {
 		if !used[text] {
-			t.Errorf("unscripted has %q, which is no error of cmd/rolecall", text)
+			t.Errorf("unscripted has %q, which is no error of internal/cli", text)
 		}
 	}
 	if len(errs) < 80 || len(expected) < 200 {
@@ -66,11 +66,11 @@ var (
 	letters    = regexp.MustCompile(`[a-zA-Z]{2,}`)
 )
 
-// errorTexts are the texts of errors.New and fmt.Errorf in cmd/rolecall that say
+// errorTexts are the texts of errors.New and fmt.Errorf in internal/cli that say
 // something: "%s: %w" only says where.
 func errorTexts(t *testing.T) []errorText {
 	t.Helper()
-	const dir = "../../cmd/rolecall"
+	const dir = "../../internal/cli"
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/rolecall/rolecall/serviceaccess"
+	"github.com/rolecall/rolecall/internal/serviceaccess"
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/stage"
 	"github.com/rolecall/rolecall/test/trial"

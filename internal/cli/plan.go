@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/agent"
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/imds"
+	"github.com/rolecall/rolecall/internal/roster"
+)
+
+type planFlags struct {
+	kube     kubeFlags
+	config   string
+	output   string
+	timeout  time.Duration
+	logLevel slog.Level
+
+	awsAuthNamespace, awsAuthName string
+}
+
+func newPlan() *cobra.Command {
+	f := planFlags{logLevel: slog.LevelWarn}
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what the leader would change in aws-auth, and why",
+		Long: `Show what the leader would change in aws-auth with a config: every entry that
+would be added, changed or removed, with the source that asks for it, and the
+difference of the text. Nothing is written.
+
+Every source is asked as the leader would ask it: the roster and the ledger in
+the cluster, IAM with the AWS credentials found here. A source that cannot be
+asked is told on stderr; as with the leader, its entries stay as they are.
+
+The exit status is kubectl diff's: 0 if nothing would change, 1 if something
+would, 2 if there is no plan.`,
+		Example: `  rolecall plan --config config.yaml
+  rolecall plan --config config.yaml --context prod -o json | jq '.changes[] | select(.op == "remove")'`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(cmd, args); err != nil {
+				return &exitCode{exitPlan, err}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flagsFromEnvironment(cmd.Flags()); err != nil {
+				return &exitCode{exitPlan, err}
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+			defer cancel()
+			differs, err := f.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			switch {
+			case err != nil:
+				return &exitCode{exitPlan, err}
+			case differs:
+				return &exitCode{code: exitDiffers}
+			}
+			return nil
+		},
+	}
+	// A flag that is wrong must not look like a plan that differs.
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &exitCode{exitPlan, cmd.Parent().FlagErrorFunc()(cmd, err)}
+	})
+	flags := cmd.Flags()
+	f.kube.addTo(flags)
+	flags.StringVar(&f.config, "config", "/etc/rolecall", "config file, or directory as a ConfigMap is mounted")
+	flags.StringVarP(&f.output, "output", "o", "", "json or yaml; text if empty")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "for asking all sources")
+	flags.TextVar(&f.logLevel, "log-level", slog.LevelWarn, "debug, info, warn or error")
+	flags.StringVar(&f.awsAuthNamespace, "aws-auth-namespace", awsauth.Namespace, "namespace of aws-auth")
+	flags.StringVar(&f.awsAuthName, "aws-auth-name", awsauth.Name, "name of aws-auth")
+	return cmd
+}
+
+// planIMDS is how long plan waits for IMDS, which most machines on which a
+// person plans do not have.
+const planIMDS = 2 * time.Second
+
+func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs bool, err error) {
+	switch f.output {
+	case "", "json", "yaml":
+	default:
+		return false, fmt.Errorf("--output %q: write json or yaml, or leave it out", f.output)
+	}
+	log, err := newLogger(stderr, "text", f.logLevel)
+	if err != nil {
+		return false, err
+	}
+	bridgeKlog(log)
+	file, err := config.Load(f.config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("%w with --config", err)
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, w := range file.Warnings {
+		complain(stderr, "warning", w.String())
+	}
+	client, err := f.kube.client()
+	if err != nil {
+		return false, err
+	}
+	namespace := agentNamespace(f.kube.namespace)
+	dirs := &directories{log: log}
+	node, known := localNode(ctx, dirs)
+	leader := agent.NewLeader(agent.Options{
+		Client:           client,
+		Namespace:        namespace,
+		AWSAuthNamespace: f.awsAuthNamespace,
+		AWSAuthName:      f.awsAuthName,
+		Roster:           roster.New(client.CoordinationV1().Leases(namespace)),
+		Self:             func() (agent.Node, bool) { return node, known },
+		Directory:        dirs.open,
+		Instances:        dirs.instances,
+		Logger:           log,
+	})
+	leader.Apply(specOf(file))
+	out, err := leader.Once(ctx, true)
+	if err != nil {
+		return false, err
+	}
+	if err := f.print(stdout, out); err != nil {
+		return false, err
+	}
+	if len(out.Failed) > 0 {
+		complain(stderr, "warning", failedSources(out.Failed).Error())
+	}
+	return out.Plan.Writes() || out.Mended != "", nil
+}
+
+// localNode asks IMDS once; only on a node does it answer.
+func localNode(ctx context.Context, dirs *directories) (agent.Node, bool) {
+	ctx, cancel := context.WithTimeout(ctx, planIMDS)
+	defer cancel()
+	id, err := imds.New(imds.Options{AttemptTimeout: planIMDS / 2}).Identity(ctx)
+	if err != nil {
+		return agent.Node{}, false
+	}
+	dirs.region.Store(&id.Region)
+	return nodeOf(id), true
+}
+
+// planReport is a plan as -o json and -o yaml print it.
+type planReport struct {
+	APIVersion    string             `json:"apiVersion"`
+	Kind          string             `json:"kind"`
+	Changes       []awsauth.Change   `json:"changes"`
+	Conflicts     []awsauth.Conflict `json:"conflicts,omitempty"`
+	Held          []awsauth.Hold     `json:"held,omitempty"` // removals that wait for approval; not in changes
+	Restored      string             `json:"restored,omitempty"`
+	Refused       []awsauth.Entry    `json:"refused,omitempty"`
+	FailedSources map[string]string  `json:"failedSources,omitempty"`
+	Entries       []awsauth.Owned    `json:"entries"` // of ours after the write, with who asks for them
+	Foreign       int                `json:"foreignEntries"`
+	Bytes         int                `json:"bytes"`
+	Data          map[string]string  `json:"data,omitempty"` // after the write; only where something changes
+}
+
+func (f *planFlags) print(w io.Writer, out *agent.Outcome) error {
+	if f.output == "" {
+		return renderPlan(w, out, f.awsAuthNamespace+"/"+f.awsAuthName, colour(w))
+	}
+	p := out.Plan
+	report := planReport{
+		APIVersion: config.APIVersion, Kind: "Plan", Changes: p.Changes, Conflicts: p.Conflicts, Held: p.Held, Restored: out.Mended, Refused: p.Refused,
+		Entries: p.Ours, Foreign: p.Foreign, Bytes: p.Size,
+	}
+	if report.Changes == nil {
+		report.Changes = []awsauth.Change{}
+	}
+	if p.Writes() || out.Mended != "" {
+		report.Data = p.After.Data()
+	}
+	for name, err := range out.Failed {
+		if report.FailedSources == nil {
+			report.FailedSources = map[string]string{}
+		}
+		report.FailedSources[name] = err.Error()
+	}
+	return printObject(w, f.output, report)
+}
