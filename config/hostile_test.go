@@ -12,6 +12,9 @@ import (
 // refused with a sentence and in little memory; one that never ends would end the
 // test.
 func TestHostileFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads large files for seconds: not with -short")
+	}
 	const room = 512 << 20 // bytes allocated in all; measured: 150 MiB
 	laughs := "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n"
 	for i := 1; i < 12; i++ {

@@ -26,6 +26,9 @@ func TestInotifyLimits(t *testing.T) {
 	}
 	for _, limit := range []string{"max_inotify_instances", "max_inotify_watches"} {
 		t.Run(limit, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("waits for polls in real time: not with -short")
+			}
 			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestInotifyLimits$", "-test.v")
 			cmd.Env = append(os.Environ(), inotifyLimit+"="+limit)

@@ -157,7 +157,7 @@ func TestSwapIsSeen(t *testing.T) {
 	}
 }
 
-// TestSwapsEndOnTheLast swaps 200 times, 10 ms apart. What is in force at the
+// TestSwapsEndOnTheLast swaps 200 times, or 50 with -short, 10 ms apart. What is in force at the
 // end is what was written last, and nothing on the way was half of each.
 func TestSwapsEndOnTheLast(t *testing.T) {
 	generation := func(n int) map[string]string {
@@ -165,16 +165,21 @@ func TestSwapsEndOnTheLast(t *testing.T) {
 		data[mapRoles] = "[{rolearn: 'arn:aws:iam::111122223333:role/r', groups: [g], username: '" + strconv.Itoa(n) + "'}]"
 		return data
 	}
+	swaps := 200
+	if testing.Short() {
+		swaps = 50
+	}
+	end := strconv.Itoa(swaps)
 	k := newKubelet(t, filepath.Join(t.TempDir(), "mount"), generation(0))
 	w := watch(t, k.dir, Options{Poll: never, Debounce: 20 * time.Millisecond, MaxWait: 50 * time.Millisecond})
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for n := 1; n <= 200; n++ {
+	for n := 1; n <= swaps; n++ {
 		<-tick.C
 		k.swap(generation(n))
 	}
 	w.until("that of the last swap", func(s Status) bool {
-		return isGood(s) && s.Current.Config.Adopt[0] == "200"
+		return isGood(s) && s.Current.Config.Adopt[0] == end
 	})
 	w.stop()
 	close(w.loads)
@@ -186,11 +191,11 @@ func TestSwapsEndOnTheLast(t *testing.T) {
 			t.Errorf("two generations in one: %s and %s", last, r.Username)
 		}
 	}
-	if last != "200" {
-		t.Errorf("the last configuration was %s, want 200", last)
+	if last != end {
+		t.Errorf("the last configuration was %s, want %s", last, end)
 	}
 	if count < 3 {
-		t.Errorf("%d configurations over two seconds, want more: the swaps starve the reload", count)
+		t.Errorf("%d configurations over %d swaps, want more: the swaps starve the reload", count, swaps)
 	}
 	if errs := w.log.of(t, slog.LevelError); len(errs) > 0 {
 		t.Errorf("errors: %v", errs)
@@ -329,6 +334,7 @@ func TestReplaced(t *testing.T) {
 
 // TestMissing has a directory that comes after the Watcher.
 func TestMissing(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "above", "mount")
 	w := watch(t, dir, Options{Poll: never, Debounce: time.Millisecond})
 	if s := w.until("missing", isBad); !errors.Is(s.Err, fs.ErrNotExist) {

@@ -104,6 +104,9 @@ func TestFirstLookIsPatient(t *testing.T) {
 // An API server that takes up to ten seconds to answer 5,000 who start at once on a
 // Lease that nobody holds has one of them lead a few seconds later than it might.
 func TestStartOnASlowAPIServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts 5000 agents 15 times: not with -short")
+	}
 	const n, busy, trials = 5000, 10 * time.Second, 15
 	var took []time.Duration
 	for range trials {

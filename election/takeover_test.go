@@ -39,6 +39,9 @@ func TestTakeover(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("agents=%d,slow=%t", tt.agents, tt.api != nil), func(t *testing.T) {
+			if testing.Short() && (tt.agents > 50 || tt.api != nil) {
+				t.Skip("simulates many agents or many trials: not with -short")
+			}
 			handover := takeovers(t, tt.agents, tt.trials, tt.api, (*cluster).stop)
 			p95, p98 := quantile(handover, .95), quantile(handover, .98)
 			t.Logf("after SIGTERM: median %v, p95 %v, p98 %v", quantile(handover, .5), p95, p98)

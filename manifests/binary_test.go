@@ -13,6 +13,9 @@ import (
 // The binary itself judges the DaemonSet's arguments: its parser takes them, its
 // help names the variables, its default address is the port that is declared.
 func TestBinaryKnowsItsArguments(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds rolecall: not with -short")
+	}
 	binary := filepath.Join(t.TempDir(), "rolecall")
 	if out, err := run(t.Context(), "go", "build", "-o", binary, "../cmd/rolecall"); err != nil {
 		t.Fatalf("build the binary: %v\n%s", err, out)

@@ -85,6 +85,9 @@ func startMoto(t *testing.T) string {
 }
 
 func TestMoto(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a server: not with -short")
+	}
 	url := startMoto(t)
 	setenv(t, "AWS_ENDPOINT_URL="+url, "AWS_ENDPOINT_URL_STS="+url, "AWS_REGION=eu-west-3", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test")
 	cfg, err := config.LoadDefaultConfig(t.Context())
