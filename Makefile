@@ -26,6 +26,14 @@ TESTFLAGS ?= -timeout=20m
 testflags = $(if $(RACE),-race) $(TESTFLAGS)
 FUZZTIME ?= 30s
 
+# RERUN=1 runs a failed test again, twice at most, but for what no rerun may hide:
+# test/rerun/gotest says what. FLAKY names a file that gets the names of the tests
+# that then passed.
+RERUN ?=
+FLAKY ?=
+# Runs go test: $(call go_test,PACKAGES,FLAGS).
+go_test = $(if $(RERUN),GO="$(GO)" GOTESTSUM="$(gotestsum)" FLAKY="$(FLAKY)" $(CURDIR)/test/rerun/gotest "$(1)" $(2),$(GO) test $(2) $(1))
+
 # How long "make soak" takes; ROLECALL_SEED repeats another run's order of faults.
 SOAK ?= 2m
 
@@ -56,6 +64,10 @@ stage = KUBEBUILDER_ASSETS="$(assets)" ROLECALL_REQUIRE_STAGE=1
 GOLANGCI_LINT_VERSION = v2.15.0
 golangci_lint = $(CURDIR)/.cache/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 
+# The newest version that the module proxy serves; Go 1.26 builds it.
+GOTESTSUM_VERSION = v1.13.0
+gotestsum = $(CURDIR)/.cache/tools/gotestsum-$(GOTESTSUM_VERSION)/gotestsum
+
 # What releases are built with; their newest releases that Go 1.26 builds of what
 # the module proxy serves.
 GORELEASER_VERSION = v2.16.0
@@ -81,9 +93,9 @@ demo: control-plane ## See it work: a cluster, three nodes, an outage (KEEP=1 le
 	@KUBEBUILDER_ASSETS="$(assets)" bin/demo
 
 .PHONY: test
-test: control-plane prometheus ## Test everything, against a real kube-apiserver (RACE=1: race detector)
+test: control-plane prometheus $(gotestsum) ## Test everything, against a real kube-apiserver (RACE=1: race detector)
 	@$(call in_modules,$(GO) vet ./...)
-	@export $(stage) ROLECALL_REQUIRE_PROMETHEUS=1; $(call in_modules,$(GO) test $(each_testflags) ./...)
+	@export $(stage) ROLECALL_REQUIRE_PROMETHEUS=1 GOTESTSUM="$(gotestsum)"; $(call in_modules,$(call go_test,./...,$(each_testflags)))
 
 # Linking the test binaries takes most of its time, and less where the linker
 # seldom collects garbage. With -count=1 in TESTFLAGS, Go keeps no results.
@@ -96,8 +108,8 @@ e2e: control-plane prometheus authenticator ## Do on three real nodes what users
 	@export $(stage) ROLECALL_E2E=1; $(GO) test -v -count=1 -timeout=60m ./test/apply
 
 .PHONY: faults
-faults: control-plane ## Break what agents stand on; eight tools write while leaders die (minutes)
-	@export $(stage) ROLECALL_FAULTS=1; $(GO) test $(testflags) -parallel=4 ./test/faults ./test/writers ./test/soak
+faults: control-plane $(if $(RERUN),$(gotestsum)) ## Break what agents stand on; eight tools write while leaders die (minutes)
+	@export $(stage) ROLECALL_FAULTS=1; $(call go_test,./test/faults ./test/writers ./test/soak,$(testflags) -parallel=4)
 
 .PHONY: race
 race: ## Test everything with the race detector
@@ -208,6 +220,10 @@ clean: ## Remove what was built
 $(golangci_lint):
 	@echo "building golangci-lint $(GOLANGCI_LINT_VERSION)"
 	@GOBIN="$(@D)" GOFLAGS= nice $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(gotestsum):
+	@echo "building gotestsum $(GOTESTSUM_VERSION)"
+	@GOBIN="$(@D)" GOFLAGS= nice $(GO) install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
 
 $(goreleaser):
 	@echo "building goreleaser $(GORELEASER_VERSION) (once, about 8 minutes on 2 cores)" >&2
