@@ -348,7 +348,7 @@ func TestEditorsAtOnce(t *testing.T) {
 		}
 		group.Wait()
 		if n := len(parse(t, server.have.Data).Entries()); n != 51 {
-			t.Errorf("%d entries, want 51", n)
+			t.Errorf("NO RERUN: %d entries, want 51", n)
 		}
 	})
 }

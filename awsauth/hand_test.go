@@ -90,7 +90,7 @@ func brokenHand(before, after *Document, changes []Change, h *handEdit) string {
 	if why == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s\nedit %+v\nchanges %+v\nBEFORE\n%s\nAFTER\n%s", why, *h, changes, dump(before), dump(after))
+	return fmt.Sprintf("NO RERUN: %s\nedit %+v\nchanges %+v\nBEFORE\n%s\nAFTER\n%s", why, *h, changes, dump(before), dump(after))
 }
 
 func brokenEdit(before, after *Document, changes []Change) string {

@@ -18,7 +18,7 @@ func broken(doc *Document, ledger *Ledger, req Request, p *Plan) string {
 		brokenKeys, brokenForeign, brokenComments, brokenGrants, brokenLeftovers, brokenLedger, brokenRepeat,
 	} {
 		if why := check(doc, ledger, req, p); why != "" {
-			return fmt.Sprintf("%s\nrequest %+v\nledger %+v\nchanges %+v\nconflicts %+v\nBEFORE\n%s\nAFTER\n%s", why, req, *ledger, p.Changes, p.Conflicts, dump(doc), dump(p.After))
+			return fmt.Sprintf("NO RERUN: %s\nrequest %+v\nledger %+v\nchanges %+v\nconflicts %+v\nBEFORE\n%s\nAFTER\n%s", why, req, *ledger, p.Changes, p.Conflicts, dump(doc), dump(p.After))
 		}
 	}
 	return ""

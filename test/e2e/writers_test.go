@@ -30,6 +30,11 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	c.Maps("merged", want...)
 	leader := c.OneLeads()
 
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(trial.NoRerun + "an edit may be lost")
+		}
+	})
 	const rounds, edits = 5, 10 // of each of the four
 	for round := range rounds {
 		var writers sync.WaitGroup

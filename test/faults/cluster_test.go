@@ -161,7 +161,7 @@ func (c *cluster) judge(foreign map[string]string, live ...string) {
 	mapped := map[string]bool{}
 	for _, v := range versions {
 		if err := judge(v, foreign, live, mapped); err != nil {
-			c.T.Errorf("resourceVersion %s of aws-auth, written by %s: %v\n%s", v.ResourceVersion, writers(v), err, v.Data)
+			c.T.Errorf(trial.NoRerun+"resourceVersion %s of aws-auth, written by %s: %v\n%s", v.ResourceVersion, writers(v), err, v.Data)
 		}
 	}
 	c.T.Logf("%d versions of aws-auth are right", len(versions))

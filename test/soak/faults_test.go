@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
+	"github.com/rolecall/rolecall/test/trial"
 	"github.com/rolecall/rolecall/test/writers"
 )
 
@@ -278,7 +279,7 @@ func tools(ctx context.Context, c *cluster) error {
 		return err
 	}
 	for _, v := range report.Violations {
-		c.t.Errorf("%s", v)
+		c.t.Errorf(trial.NoRerun+"%s", v)
 	}
 	c.t.Logf("%s", report)
 	return c.put(ctx, foreign()) // what is left of the tools' entries would pile up

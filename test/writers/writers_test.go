@@ -436,7 +436,7 @@ func (d *drill) judge(record *writers.Record, auditLog string) {
 	}
 	for i, v := range report.Violations {
 		if i < 10 {
-			d.t.Errorf("%s", v)
+			d.t.Errorf(trial.NoRerun+"%s", v)
 		}
 	}
 	d.t.Logf("%s", report)
