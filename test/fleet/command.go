@@ -28,7 +28,13 @@ func (f *Fleet) Env() []string {
 // Run runs one of rolecall's commands as that person, and waits for it. An exit
 // status other than 0 is no error.
 func (f *Fleet) Run(ctx context.Context, args ...string) (Result, error) {
-	cmd := exec.CommandContext(ctx, f.options.Binary, args...)
+	return f.RunBinary(ctx, f.options.Binary, args...)
+}
+
+// RunBinary is [Fleet.Run] of another binary than [Options.Binary], such as that of
+// another version.
+func (f *Fleet) RunBinary(ctx context.Context, binary string, args ...string) (Result, error) {
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env, cmd.Dir = f.Env(), f.options.Dir
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Node struct {
 
 	mu      sync.Mutex
 	env     []string // see Setenv
+	binary  string   // see SetBinary
 	runs    int
 	process *child.Process // the present run or the last one; nil before the first
 }
@@ -52,7 +54,7 @@ func (n *Node) Start(flags ...string) error {
 		n.fleet.AWS.Env(), n.IMDS.Env(), n.env,
 	)
 	n.runs++
-	p, err := child.Start(n.fleet.options.Binary, n.dir, args, env, n.logPath())
+	p, err := child.Start(cmp.Or(n.binary, n.fleet.options.Binary), n.dir, args, env, n.logPath())
 	if err == nil {
 		n.process = p
 	}
@@ -75,6 +77,14 @@ func (n *Node) Setenv(variables ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.env = variables
+}
+
+// SetBinary gives the agent's next run another binary than [Options.Binary], such as
+// that of another version.
+func (n *Node) SetBinary(path string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.binary = path
 }
 
 // LogPath is the file with what the agent has said in its present or last run.
