@@ -60,6 +60,10 @@ fast = ./agent ./awsauth/... ./cmd/... ./config ./election ./imds ./internal/...
 assets = $(or $(KUBEBUILDER_ASSETS),$(shell test/controlplane/build -n))
 stage = KUBEBUILDER_ASSETS="$(assets)" ROLECALL_REQUIRE_STAGE=1
 
+# The version before, whose agents test/compat runs. A shallow clone lacks its commit.
+before = $(shell tail -n 1 test/compat/before.txt)
+has_before = $(shell git cat-file -e '$(before)^{commit}' 2>/dev/null && echo 1)
+
 # The newest linter that Go 1.26 builds. It is kept per version.
 GOLANGCI_LINT_VERSION = v2.15.0
 golangci_lint = $(CURDIR)/.cache/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
@@ -95,7 +99,8 @@ demo: control-plane ## See it work: a cluster, three nodes, an outage (KEEP=1 le
 .PHONY: test
 test: control-plane prometheus $(gotestsum) ## Test everything, against a real kube-apiserver (RACE=1: race detector)
 	@$(call in_modules,$(GO) vet ./...)
-	@export $(stage) ROLECALL_REQUIRE_PROMETHEUS=1 GOTESTSUM="$(gotestsum)"; $(call in_modules,$(call go_test,./...,$(each_testflags)))
+	@$(if $(has_before),,echo 'NOT TESTED BESIDE THE VERSION BEFORE: this clone lacks $(before): git fetch --unshallow')
+	@export $(stage) ROLECALL_REQUIRE_PROMETHEUS=1 ROLECALL_REQUIRE_COMPAT=$(has_before) GOTESTSUM="$(gotestsum)"; $(call in_modules,$(call go_test,./...,$(each_testflags)))
 
 # Linking the test binaries takes most of its time, and less where the linker
 # seldom collects garbage. With -count=1 in TESTFLAGS, Go keeps no results.

@@ -12,14 +12,18 @@ import (
 type workflow struct {
 	On          map[string]struct{ Tags, Types []string }
 	Permissions map[string]string
-	Jobs        map[string]struct {
-		Needs       string
-		Permissions map[string]string
-		Steps       []struct {
-			Uses, Run string
-			With      map[string]any
-		}
-	}
+	Jobs        map[string]job
+}
+
+type job struct {
+	Needs       string
+	Permissions map[string]string
+	Steps       []step
+}
+
+type step struct {
+	Uses, Run string
+	With      map[string]any
 }
 
 func readWorkflow(t *testing.T, name string) workflow {
@@ -77,6 +81,32 @@ func TestReleaseWorkflow(t *testing.T) {
 	for _, want := range []string{`release/ready "$GITHUB_REF_NAME"`, "bash .ci/run", "make release-tools", "release/extras bin/release", `release/notes "$GITHUB_REF_NAME" > bin/notes.md`, "goreleaser release --clean --release-notes=bin/notes.md"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("it does not run %q", want)
+		}
+	}
+}
+
+// Who runs all tests has the whole history: test/compat builds an earlier commit.
+func TestChecksHaveTheHistory(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"ci.yml", "release.yml"} {
+		var w struct{ Jobs map[string]job }
+		if err := yaml.Unmarshal([]byte(read(t, "../.github/workflows/"+name)), &w); err != nil {
+			t.Fatal(err)
+		}
+		checks := 0
+		for _, job := range w.Jobs {
+			if !slices.ContainsFunc(job.Steps, func(s step) bool { return s.Run == "bash .ci/run" }) {
+				continue
+			}
+			checks++
+			for _, s := range job.Steps {
+				if depth, ok := s.With["fetch-depth"].(int); strings.HasPrefix(s.Uses, "actions/checkout@") && (!ok || depth != 0) {
+					t.Errorf("%s: %s of a job that runs .ci/run has fetch-depth %v, want 0", name, s.Uses, s.With["fetch-depth"])
+				}
+			}
+		}
+		if checks == 0 {
+			t.Errorf("no job of %s runs .ci/run", name)
 		}
 	}
 }
