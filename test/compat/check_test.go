@@ -182,11 +182,11 @@ func problem(v fleet.Version, stay []fleet.Mapping, mapped map[string]bool) erro
 	}
 	here := map[string]bool{}
 	for _, e := range entries {
-		if arn := strings.ToLower(e.ARN); here[arn] {
+		arn := strings.ToLower(e.ARN)
+		if here[arn] {
 			return fmt.Errorf("%s is there twice", e.ARN)
-		} else {
-			here[arn] = true
 		}
+		here[arn] = true
 	}
 	for _, m := range stay {
 		arn := strings.ToLower(m.ARN)
