@@ -36,9 +36,11 @@ type owned struct {
 	Pending             bool
 }
 
+// A pendingRemoval waits for approval. Which entries would go is not read from the
+// ledger, but from what the commands list.
 type pendingRemoval struct {
 	ID, Source string
-	Of         int
+	Of         int // entries of the source
 	Since      time.Time
 }
 
@@ -227,7 +229,7 @@ func (c *cluster) checkCommands(v version) {
 		c.T.Errorf("the %s rolecall get: managed entries (-want +got)\n%s", v, diff)
 	}
 	var plan struct{ Changes []any }
-	c.answer(v, &plan, "plan", "--config="+c.configFile())
+	c.answer(v, &plan, "plan", "--config="+c.configFile(c.now))
 	if len(plan.Changes) > 0 {
 		c.T.Errorf("the %s rolecall plan would change %v", v, plan.Changes)
 	}

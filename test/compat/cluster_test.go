@@ -144,45 +144,63 @@ type published struct {
 	Result  string
 	Error   string
 	AddOnly bool
-	Sources []struct {
-		Name    string
-		Success time.Time
-		Trouble *struct{ Error string }
-	}
+	Sources []sourceState
 }
 
-// leads waits until the agent of a node leads and says that it is up to date: every
-// source has answered in its term, and a reconcile has seen that.
+type sourceState struct {
+	Name    string
+	Success time.Time
+	Trouble *struct{ Error string }
+}
+
+// says is what the agent of a node publishes as the leader, which it must be.
+func (c *cluster) says(ctx context.Context, n *fleet.Node) (says published, err error) {
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		return says, err
+	}
+	if leader != n {
+		return says, fmt.Errorf("%s leads", leader.Name)
+	}
+	lease, err := c.Client.CoordinationV1().Leases(c.Namespace).Get(ctx, fleet.LeaseName, metav1.GetOptions{})
+	if err != nil {
+		return says, err
+	}
+	if err := json.Unmarshal([]byte(lease.Annotations["rolecall.dev/status"]), &says); err != nil {
+		return says, fmt.Errorf("the Lease's annotation rolecall.dev/status: %w", err)
+	}
+	if says.Leader != *lease.Spec.HolderIdentity || says.Error != "" || says.AddOnly || len(says.Sources) == 0 {
+		return says, fmt.Errorf("%s holds the Lease, which says %+v", *lease.Spec.HolderIdentity, says)
+	}
+	return says, nil
+}
+
+// leads waits until the agent of a node leads and is up to date: every source has
+// answered in its term, and a reconcile has seen that.
 func (c *cluster) leads(n *fleet.Node) {
 	c.T.Helper()
 	c.Eventually(n.Name+" leads and is up to date", func(ctx context.Context) error {
-		leader, err := c.Leader(ctx)
-		if err != nil {
-			return err
-		}
-		if leader != n {
-			return fmt.Errorf("%s leads", leader.Name)
-		}
-		lease, err := c.Client.CoordinationV1().Leases(c.Namespace).Get(ctx, fleet.LeaseName, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		var says published
-		if err := json.Unmarshal([]byte(lease.Annotations["rolecall.dev/status"]), &says); err != nil {
-			return fmt.Errorf("the Lease's annotation rolecall.dev/status: %w", err)
-		}
-		if says.Leader != *lease.Spec.HolderIdentity || says.Error != "" || says.AddOnly {
-			return fmt.Errorf("%s holds the Lease, which says %+v", *lease.Spec.HolderIdentity, says)
-		}
+		says, err := c.says(ctx, n)
 		for _, s := range says.Sources {
-			if s.Success.IsZero() || s.Trouble != nil {
-				return fmt.Errorf("source %s has not answered: %+v", s.Name, s.Trouble)
+			if err == nil && (s.Success.IsZero() || s.Trouble != nil) {
+				err = fmt.Errorf("source %s has not answered: %+v", s.Name, s.Trouble)
 			}
 		}
-		if len(says.Sources) == 0 {
-			return errors.New("it tells of no source yet")
+		return err
+	})
+}
+
+// leadsWithout waits until the agent of a node leads, and a reconcile has seen that a
+// source fails.
+func (c *cluster) leadsWithout(n *fleet.Node, source string) {
+	c.T.Helper()
+	c.Eventually(n.Name+" leads without "+source, func(ctx context.Context) error {
+		says, err := c.says(ctx, n)
+		fails := slices.ContainsFunc(says.Sources, func(s sourceState) bool { return s.Name == source && s.Trouble != nil })
+		if err == nil && !fails {
+			err = fmt.Errorf("the sources do not fail: %+v", says.Sources)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -219,11 +237,11 @@ func (c *cluster) answer(v version, into any, args ...string) {
 	}
 }
 
-// configFile is a file with the config in force, for commands that need one.
-func (c *cluster) configFile() string {
+// configFile is a file with the config of an intent, for commands that need one.
+func (c *cluster) configFile(i intent) string {
 	c.T.Helper()
 	path := filepath.Join(c.T.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte(c.now.config()), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(i.config()), 0o600); err != nil {
 		c.T.Fatal(err)
 	}
 	return path

@@ -162,7 +162,7 @@ func (p *pending) planAlike() {
 	p.T.Helper()
 	plans := map[version][]string{}
 	for _, v := range []version{previous, current} {
-		r := p.run(v, "plan", "--config="+p.configFile(), "--output=json")
+		r := p.run(v, "plan", "--config="+p.configFile(p.now), "--output=json")
 		var plan struct {
 			Changes []struct {
 				Op    string
