@@ -39,6 +39,10 @@ type Options struct {
 	// manifests/install.yaml. It takes kubectl.
 	Overlay string
 
+	// Manifests is a file that is installed in place of manifests/install.yaml, such
+	// as that of another version.
+	Manifests string
+
 	Config map[string]string // files of the ConfigMap that all nodes mount at first
 	Flags  []string          // of every agent, after those that the fleet gives
 	AWS    awsfake.AWSOptions
@@ -74,7 +78,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	if f.Client, err = kubernetes.NewForConfig(o.ControlPlane.Config()); err != nil {
 		return nil, err
 	}
-	if err := install(ctx, o.ControlPlane, o.Overlay, f.Namespace, f.AWSAuthNamespace); err != nil {
+	if err := install(ctx, &o, f.Namespace, f.AWSAuthNamespace); err != nil {
 		return nil, err
 	}
 	if err := o.ControlPlane.Kubeconfig(f.Kubeconfig()); err != nil {

@@ -35,11 +35,12 @@ const (
 )
 
 // install does what "kubectl apply --server-side -f manifests/install.yaml"
-// does, or what it does with an overlay, with the agents and aws-auth in
+// does, or what it does with an overlay or another file, with the agents and aws-auth in
 // namespaces that may be others, and waits until the rights that it gives are in
 // force.
-func install(ctx context.Context, cp *stage.ControlPlane, overlay, namespace, awsAuthNamespace string) error {
-	text, err := manifests(ctx, overlay)
+func install(ctx context.Context, o *Options, namespace, awsAuthNamespace string) error {
+	cp := o.ControlPlane
+	text, err := o.manifests(ctx)
 	if err != nil {
 		return err
 	}
@@ -55,14 +56,18 @@ func install(ctx context.Context, cp *stage.ControlPlane, overlay, namespace, aw
 	return Authorized(ctx, cp, namespace, awsAuthNamespace)
 }
 
-// manifests are the text of install.yaml, or of an overlay.
-func manifests(ctx context.Context, overlay string) (string, error) {
+// manifests are the text of what is installed.
+func (o *Options) manifests(ctx context.Context) (string, error) {
+	if o.Manifests != "" {
+		text, err := os.ReadFile(o.Manifests)
+		return string(text), err
+	}
 	root, err := repository(ctx)
 	if err != nil {
 		return "", err
 	}
-	if overlay != "" {
-		return Render(ctx, filepath.Join(root, "manifests", "overlays", overlay))
+	if o.Overlay != "" {
+		return Render(ctx, filepath.Join(root, "manifests", "overlays", o.Overlay))
 	}
 	text, err := os.ReadFile(filepath.Join(root, "manifests", "install.yaml"))
 	return string(text), err
