@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,14 +44,30 @@ func binary(t testing.TB, v version) string {
 	if v == current {
 		return trial.Binary(t)
 	}
-	path, err := previousBinary()
+	return filepath.Join(previousBuild(t), "rolecall")
+}
+
+// manifests is the path of a version's install.yaml.
+func manifests(t testing.TB, v version) string {
+	t.Helper()
+	if v == current {
+		return filepath.Join("..", "..", "manifests", "install.yaml")
+	}
+	return filepath.Join(previousBuild(t), "install.yaml")
+}
+
+// previousBuild is the folder with the binary and the manifests of the previous version.
+// Where there is none to be had the test is skipped, unless it is required.
+func previousBuild(t testing.TB) string {
+	t.Helper()
+	folder, err := buildPrevious()
 	switch {
 	case errors.Is(err, errNoCommit) && os.Getenv("ROLECALL_REQUIRE_COMPAT") != "1":
 		t.Skipf("NOT TESTED: %v", err)
 	case err != nil:
 		t.Fatal(err)
 	}
-	return path
+	return folder
 }
 
 //go:embed before.txt
@@ -64,9 +81,9 @@ func previousCommit() string {
 
 var errNoCommit = errors.New("the commit of the version before is not in this clone")
 
-// previousBinary is the path of the previous version's binary, built when the first test
-// asks for it and kept for later runs.
-var previousBinary = sync.OnceValues(func() (string, error) {
+// buildPrevious builds the previous version when the first test asks for it, and keeps it
+// for later runs.
+var buildPrevious = sync.OnceValues(func() (string, error) {
 	commit := previousCommit()
 	root, err := output("", "git", "rev-parse", "--show-toplevel")
 	if err == nil {
@@ -75,11 +92,11 @@ var previousBinary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: fetch it by `git fetch --unshallow`, or by `git fetch origin %s` (%w)", errNoCommit, commit, err)
 	}
-	cache := filepath.Join(root, ".cache", "compat", commit)
-	path := filepath.Join(cache, "rolecall")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
+	folder := filepath.Join(root, ".cache", "compat", commit)
+	if _, err := os.Stat(folder); err == nil {
+		return folder, nil
 	}
+	cache := filepath.Dir(folder)
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
@@ -88,20 +105,26 @@ var previousBinary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(work)
-	if err := build(root, commit, work); err != nil {
+	made, err := build(root, commit, work)
+	if err != nil {
 		return "", fmt.Errorf("build rolecall of %s: %w", commit, err)
 	}
-	// A rename shows the binary whole or not at all to a run beside this one.
-	return path, os.Rename(filepath.Join(work, "rolecall"), path)
+	// The folder appears whole or not at all, to a run beside this one too.
+	if err := os.Rename(made, folder); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return folder, nil
 })
 
-// build compiles the binary of a commit into a folder. The flags are those of "go test",
-// so that dependencies come from Go's build cache: with -trimpath all are compiled anew,
-// which takes minutes.
-func build(root, commit, work string) error {
-	source := filepath.Join(work, "source")
-	if err := os.Mkdir(source, 0o755); err != nil {
-		return err
+// build makes a folder with the binary and the manifests of a commit. The flags are those
+// of "go test", so that dependencies come from Go's build cache: with -trimpath all are
+// compiled anew, which takes minutes.
+func build(root, commit, work string) (folder string, err error) {
+	source, made := filepath.Join(work, "source"), filepath.Join(work, "made")
+	for _, dir := range []string{source, made} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return "", err
+		}
 	}
 	archive := filepath.Join(work, "source.tar")
 	for _, step := range []struct {
@@ -110,13 +133,13 @@ func build(root, commit, work string) error {
 	}{
 		{root, []string{"git", "archive", "--output=" + archive, commit}},
 		{source, []string{"tar", "-xf", archive}},
-		{source, []string{"go", "build", "-o", filepath.Join(work, "rolecall"), "./cmd/rolecall"}},
+		{source, []string{"go", "build", "-o", filepath.Join(made, "rolecall"), "./cmd/rolecall"}},
 	} {
 		if _, err := output(step.dir, step.command...); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return made, os.Rename(filepath.Join(source, "manifests", "install.yaml"), filepath.Join(made, "install.yaml"))
 }
 
 // output runs a program in a folder and returns what it prints, trimmed.

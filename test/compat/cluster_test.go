@@ -44,16 +44,24 @@ type cluster struct {
 // newCluster returns a cluster without nodes, with aws-auth as others left it.
 func newCluster(t testing.TB, begin intent, flags ...string) *cluster {
 	t.Helper()
+	return newClusterOf(t, current, begin, flags...)
+}
+
+// newClusterOf is newCluster with the manifests of a version installed.
+func newClusterOf(t testing.TB, v version, begin intent, flags ...string) *cluster {
+	t.Helper()
 	cp := stage.ForTest(t)
-	binary(t, previous) // or the test is skipped
+	previousBuild(t) // or the test is skipped
 	proxy, err := faultproxy.Start(cp.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	c := &cluster{proxy: proxy, now: begin, Cluster: trial.New(t, begin.config(), trial.Options{
-		Options: fleet.Options{ControlPlane: cp, Flags: flags, Through: proxy.Config},
-	})}
+	o := trial.Options{Options: fleet.Options{ControlPlane: cp, Manifests: manifests(t, v), Flags: flags, Through: proxy.Config}}
+	if v == previous {
+		o.Never = []string{} // the current version may use more rights than these manifests give
+	}
+	c := &cluster{proxy: proxy, now: begin, Cluster: trial.New(t, begin.config(), o)}
 	c.AWS.AddPermissionSet(setName, strings.TrimPrefix(setRole, "AWSReservedSSO_"+setName+"_"), "", time.Time{})
 	c.members(begin)
 	if c.seen, err = c.Follow(t.Context(), c.AWSAuthNamespace, "aws-auth"); err != nil {
@@ -126,15 +134,20 @@ func (c *cluster) recorded() {
 			return errors.New("there is none")
 		}
 		newest := slices.MaxFunc(list.Items, func(a, b appsv1.ControllerRevision) int { return cmp.Compare(a.Revision, b.Revision) })
-		var content struct{ Data map[string]string }
-		if err := json.Unmarshal(newest.Data.Raw, &content); err != nil {
-			return err
-		}
-		if !maps.Equal(content.Data, cm.Data) {
-			return fmt.Errorf("revision %d holds\n%v", newest.Revision, content.Data)
+		if data := recordedData(&newest); !maps.Equal(data, cm.Data) {
+			return fmt.Errorf("revision %d holds\n%v", newest.Revision, data)
 		}
 		return nil
 	})
+}
+
+// recordedData is aws-auth's data in a revision, nil where it can't be read.
+func recordedData(r *appsv1.ControllerRevision) map[string]string {
+	var content struct{ Data map[string]string }
+	if err := json.Unmarshal(r.Data.Raw, &content); err != nil {
+		return nil
+	}
+	return content.Data
 }
 
 // published is what a leader says of itself on its Lease, for the status command.

@@ -11,12 +11,13 @@ import (
 )
 
 // The agents of three nodes are exchanged one after another, as the DaemonSet does it,
-// while the config changes and another tool strips the marks.
+// while the config changes and another tool strips the marks. The manifests that the user
+// applies for it change the rights first.
 func TestRollingUpdate(t *testing.T) {
 	inBothOrders(t, func(t *testing.T, first, second version) {
 		begin := full("workers", "ingress")
 		stay := begin.managed()
-		c := newCluster(t, begin.with(append(begin.users, user("step-0", "viewers"))...), calm...)
+		c := newClusterOf(t, second, begin.with(append(begin.users, user("step-0", "viewers"))...), calm...)
 		for _, name := range []string{"node-a", "node-b", "node-c"} {
 			n := c.NewNode(name, map[string]string{"node-a": "workers", "node-b": "workers", "node-c": "ingress"}[name])
 			c.start(n, first)
