@@ -132,9 +132,9 @@ func (c *cluster) check(stay ...fleet.Mapping) {
 	}
 }
 
-// disowns takes everything but node roles out of the config: an entry of which the
+// noneDisowned takes everything but node roles out of the config: an entry of which the
 // leader has forgotten that it manages it would stay.
-func (c *cluster) disowns() {
+func (c *cluster) noneDisowned() {
 	c.T.Helper()
 	c.ask(c.now.without())
 	c.settled("what is asked for no more goes")

@@ -41,7 +41,7 @@ func TestPendingEntries(t *testing.T) {
 			}
 		}
 		p.check(p.stay...)
-		p.disowns()
+		p.noneDisowned()
 	})
 }
 
@@ -60,7 +60,7 @@ func TestPendingTwice(t *testing.T) {
 		p.takeOver()
 		p.settled("the third leader knows what the first one wrote")
 		p.check(p.stay...)
-		p.disowns()
+		p.noneDisowned()
 	})
 }
 

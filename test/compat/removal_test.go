@@ -68,7 +68,7 @@ func TestPendingRemovals(t *testing.T) {
 		c.letGo(now)
 
 		c.check(slices.Concat(now.users, now.members)...)
-		c.disowns()
+		c.noneDisowned()
 	})
 }
 

@@ -33,7 +33,7 @@ func TestRollingUpdate(t *testing.T) {
 			c.settled("marked again")
 		}
 		c.check(stay...)
-		c.disowns()
+		c.noneDisowned()
 	})
 }
 
@@ -64,7 +64,7 @@ func TestSideBySide(t *testing.T) {
 		}
 		c.standsBy(standby, leader)
 		c.check(stay...)
-		c.disowns()
+		c.noneDisowned()
 	})
 }
 

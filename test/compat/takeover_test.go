@@ -53,7 +53,7 @@ func TestTakeover(t *testing.T) {
 		c.ask(changed)
 		c.settled("the second leader manages what the first wrote")
 		c.check(c.now.managed()...)
-		c.disowns()
+		c.noneDisowned()
 	})
 }
 
