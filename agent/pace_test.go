@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,53 +11,23 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/internal/roster"
 )
 
-// numbered gives each ConfigMap that is written a resourceVersion, as an API server
-// does, and has informers list before they watch.
-func numbered(client *fake.Clientset) {
-	version := 1
-	client.PrependReactor("*", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		if write, ok := action.(interface{ GetObject() runtime.Object }); ok {
-			version++
-			write.GetObject().(metav1.Object).SetResourceVersion(strconv.Itoa(version))
-		}
-		return false, nil, nil
-	})
-	// It knows no streaming lists, and does not say so.
-	client.PrependWatchReactor("*", func(action clienttesting.Action) (bool, watch.Interface, error) {
-		if a, ok := action.(clienttesting.WatchActionImpl); ok && a.ListOptions.SendInitialEvents != nil {
-			return true, nil, apierrors.NewBadRequest("sendInitialEvents")
-		}
-		return false, nil, nil
-	})
-}
-
 // Somebody who takes our entries away again and again is answered each time by one
-// pass, however long it lasts: neither do our own writes make passes, nor contents
-// that change faster than they are recorded.
-func TestPassesArePaced(t *testing.T) {
+// reconcile, however long it lasts: neither do our own writes make reconciles, nor
+// contents that change faster than they are recorded.
+func TestReconcilesArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
-		numbered(client)
-		w := newWorld()
-		w.reports.Reports = []roster.Report{by("n", "workers")}
+		client := newClient(nil)
 		registry := prometheus.NewRegistry()
-		l := NewLeader(Options{
-			Client: client, Namespace: "n", Roster: w, Self: w.gatherer().self, Directory: w.gatherer().directory,
-			Logger: slog.New(slog.DiscardHandler), Registerer: registry, Now: time.Now,
-		})
-		l.Apply(&Spec{Refresh: time.Hour, Nodes: Nodes{Report: true}})
+		opts := options(client, newWorld(by("n", "workers")))
+		opts.Registerer = registry
+		l := NewLeader(opts)
+		l.Apply(reported())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- l.Lead(ctx) }()
@@ -83,21 +51,10 @@ func TestPassesArePaced(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		passes := 0.0
-		for _, f := range families {
-			for _, m := range f.GetMetric() {
-				if f.GetName() == "rolecall_reconciles_total" {
-					passes += m.GetCounter().GetValue()
-				}
-			}
-		}
-		t.Logf("%d wipes made %.0f passes", wipes, passes)
-		if passes < float64(wipes) || passes > float64(wipes)*1.25 {
-			t.Errorf("%d wipes made %.0f passes", wipes, passes)
+		reconciles := metric(t, registry, "rolecall_reconciles_total")
+		t.Logf("%d wipes made %.0f reconciles", wipes, reconciles)
+		if reconciles < float64(wipes) || reconciles > float64(wipes)*1.25 {
+			t.Errorf("%d wipes made %.0f reconciles", wipes, reconciles)
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -107,20 +64,15 @@ func TestPassesArePaced(t *testing.T) {
 }
 
 // A roster that could not be read is read again soon, by itself: the report that the
-// pass was made for makes no other one. It takes longer each time, and no more once
+// reconcile was made for makes no other one. It takes longer each time, and no more once
 // it could be read.
 func TestRosterIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := fake.NewClientset(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"}})
-		numbered(client)
+		client := newClient(nil)
 		r := new(failingRoster)
 		r.fails.Store(true)
-		w := newWorld()
-		l := NewLeader(Options{
-			Client: client, Namespace: "n", Roster: r, Self: w.gatherer().self, Directory: w.gatherer().directory,
-			Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Now: time.Now,
-		})
-		l.Apply(&Spec{Refresh: time.Hour, Nodes: Nodes{Report: true}})
+		l := NewLeader(options(client, r))
+		l.Apply(reported())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- l.Lead(ctx) }()
@@ -167,7 +119,7 @@ func TestBackoff(t *testing.T) {
 		overtaken, refused = nextBackoff(overtaken, conflict), nextBackoff(refused, errors.New("forbidden"))
 	}
 	if overtaken > time.Second/2 || refused != time.Minute {
-		t.Errorf("after ten passes that others overtook it waits %s, after ten that failed %s", overtaken, refused)
+		t.Errorf("after ten reconciles that others overtook it waits %s, after ten that failed %s", overtaken, refused)
 	}
 	if first := nextBackoff(0, errors.New("forbidden")); first != time.Second {
 		t.Errorf("after the first that failed it waits %s", first)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rolecall/rolecall/internal/roster"
+	"github.com/rolecall/rolecall/internal/source"
 )
 
 // A Reporter asks IMDS for the node's role and keeps its report in the roster
@@ -18,16 +19,20 @@ import (
 // the agent does its other work.
 type Reporter struct {
 	// Identify asks IMDS until it answers or ctx ends.
-	Identify func(ctx context.Context) (Node, error)
+	Identify func(ctx context.Context) (source.Node, error)
 	// Report writes the role into the roster if its report there is stale.
 	Report func(ctx context.Context, roleARN, node string, now time.Time) (wrote bool, err error)
 	// NodeName is this node's, for the report.
 	NodeName string
-	Logger   *slog.Logger
+	// LookAgain is how often the report is looked at, where nothing else tells that
+	// the cluster was restored from a backup; 0: about hourly. See [Reporter.Again].
+	LookAgain time.Duration
+	Logger    *slog.Logger
 	// Registerer takes the reporter's metrics; nil for none.
 	Registerer prometheus.Registerer
 
-	self    atomic.Pointer[Node]
+	again   chan struct{} // holds one token: the report is to be looked at
+	self    atomic.Pointer[source.Node]
 	once    sync.Once
 	reports *prometheus.CounterVec
 	last    prometheus.Gauge
@@ -35,14 +40,23 @@ type Reporter struct {
 
 // Self is who this node is; false until IMDS has answered. It is safe for
 // concurrent use.
-func (r *Reporter) Self() (Node, bool) {
+func (r *Reporter) Self() (source.Node, bool) {
 	if n := r.self.Load(); n != nil {
 		return *n, true
 	}
-	return Node{}, false
+	return source.Node{}, false
+}
+
+// Again has the report looked at within a minute or two: it may be gone, for the
+// cluster was restored from a backup. It returns at once and is safe for concurrent
+// use.
+func (r *Reporter) Again() {
+	r.once.Do(r.register)
+	notify(r.again)
 }
 
 func (r *Reporter) register() {
+	r.again = make(chan struct{}, 1)
 	r.reports = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "rolecall_node_reports_total",
 		Help: "Reports of this node's role by result: written, fresh (another node of the role had just reported it), error.",
@@ -102,14 +116,36 @@ func (r *Reporter) Run(ctx context.Context) error {
 			backoff = min(2*backoff, time.Minute)
 		case !time.Now().Before(due):
 			backoff = time.Second
-			// A little under an hour, so that agents of one role do not all
-			// come at the moment at which its report turns stale.
-			due = time.Now().Add(time.Duration((0.8 + 0.15*rand.Float64()) * float64(roster.StaleAfter)))
+			due = time.Now().Add(r.period())
 		}
-		if !pause(ctx, wait) {
+		select {
+		case <-ctx.Done():
 			return nil
+		case <-time.After(wait):
+		case <-r.again:
+			if due = (time.Time{}); !pause(ctx, rand.N(againSpread)) {
+				return nil
+			}
+			select { // what came while waiting is answered by this look
+			case <-r.again:
+			default:
+			}
 		}
 	}
+}
+
+// againSpread is over how long agents spread their looks that see a restored cluster
+// at the same time.
+const againSpread = time.Minute
+
+// period is a little under an hour, so that agents of one role do not all come at the
+// moment at which its report turns stale.
+func (r *Reporter) period() time.Duration {
+	every := roster.StaleAfter
+	if r.LookAgain > 0 {
+		every = min(every, r.LookAgain)
+	}
+	return time.Duration((0.8 + 0.15*rand.Float64()) * float64(every))
 }
 
 // pause waits, and reports false when ctx ended first.
@@ -135,7 +171,7 @@ func (r *Reporter) Once(ctx context.Context) error {
 	return r.report(ctx, node)
 }
 
-func (r *Reporter) report(ctx context.Context, node Node) error {
+func (r *Reporter) report(ctx context.Context, node source.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	wrote, err := r.Report(ctx, node.RoleARN, r.NodeName, time.Now())

@@ -2,8 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/rolecall/rolecall/election"
 	"github.com/rolecall/rolecall/internal/roster"
 )
 
@@ -46,29 +47,11 @@ func newSilent(t *testing.T, silent func(*http.Request) bool, nodes Roster) *Lea
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := NewLeader(Options{
-		Client: client, Namespace: "rolecall-system", Roster: nodes, Logger: slog.New(slog.DiscardHandler),
-		Self: func() (Node, bool) { return Node{Account: Account{ID: "111122223333", Partition: "aws"}}, true },
-	})
-	l.Apply(&Spec{Refresh: time.Hour, Nodes: Nodes{Report: true}})
+	opts := options(client, nodes)
+	opts.Registerer = nil
+	l := NewLeader(opts)
+	l.Apply(reported())
 	return l
-}
-
-// lead has it lead until the test's end.
-func lead(t *testing.T, l *Leader) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := l.Lead(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
 }
 
 // The work is stuck: nothing that it calls returns. Whoever looks at the health
@@ -92,7 +75,7 @@ func TestStuckWorkIsSeen(t *testing.T) {
 }
 
 // An API server that answers nothing, or not the writes, is not cured by ending
-// the agent.
+// the agent, though it gives the Lease up and leads again.
 func TestSilentServerIsNotStuckWork(t *testing.T) {
 	for name, silent := range map[string]func(*http.Request) bool{
 		"all":      func(*http.Request) bool { return true },
@@ -101,10 +84,8 @@ func TestSilentServerIsNotStuckWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newSilent(t, silent, &world{reports: roster.ListResult{Reports: []roster.Report{
-					{RoleARN: "arn:aws:iam::111122223333:role/workers", Renewed: time.Now()},
-				}}})
-				lead(t, l)
+				l := newSilent(t, silent, newWorld(roster.Report{RoleARN: roleOf("workers"), Renewed: time.Now()}))
+				leadAgain(t, l)
 				for range 60 {
 					time.Sleep(10 * time.Second)
 					if state, why := l.Alive(); state != Good {
@@ -114,6 +95,27 @@ func TestSilentServerIsNotStuckWork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// leadAgain has it lead until the test's end, and again where it gives way, as an
+// elector would where nobody else can lead.
+func leadAgain(t *testing.T, l *Leader) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if err := l.Lead(ctx); err != nil && !errors.Is(err, election.ErrUnable) {
+				t.Error(err)
+			}
+			pause(ctx, 20*time.Second)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
 }
 
 // Requests that hang end with the term, whatever hangs.

@@ -1,6 +1,7 @@
 package awsauth
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -16,15 +17,18 @@ func TestLintDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type row struct{ ID, Severity, So, Write, Fix string }
+	type row struct {
+		ID                       RuleID
+		Severity, So, Write, Fix string
+	}
 	var got, want []row
 	for line := range strings.Lines(string(page)) {
 		cells := strings.Split(strings.TrimSpace(line), " | ")
 		if len(cells) != 6 || !strings.HasPrefix(cells[0], `| <a id="`) {
 			continue
 		}
-		id := strings.Trim(cells[0][strings.IndexByte(cells[0], '`'):], "`")
-		if cells[0] != `| <a id="`+id+"\"></a>`"+id+"`" {
+		id := RuleID(strings.Trim(cells[0][strings.IndexByte(cells[0], '`'):], "`"))
+		if cells[0] != fmt.Sprintf("| <a id=%q></a>`%s`", id, id) {
 			t.Errorf("%s has another anchor: %s", id, cells[0])
 		}
 		got = append(got, row{id, cells[1], cells[3], cells[4], strings.TrimSpace(strings.TrimSuffix(cells[5], "|"))})

@@ -16,7 +16,8 @@ const Limit = 1 << 20
 // A Document is the data of aws-auth, read as the authenticator reads it. It
 // is never changed: an edit makes a new one. It is safe for concurrent use.
 type Document struct {
-	data map[string]string
+	data   map[string]string
+	broken map[Kind]*ParseError // keys that cannot be read
 	reading
 }
 
@@ -29,6 +30,40 @@ func Parse(data map[string]string) (*Document, error) {
 	}
 	return &Document{data: maps.Clone(data), reading: r}, nil
 }
+
+// ParseReadable reads the keys that the authenticator can read. What the others
+// hold is nothing to it, and they take no edit; [Document.Unreadable] lists them.
+func ParseReadable(data map[string]string) *Document {
+	r, err := readAll(data)
+	d := &Document{data: maps.Clone(data), reading: r}
+	for _, p := range ParseErrors(err) {
+		for _, kind := range Kinds() {
+			if kind.Key() == p.Key {
+				if d.broken == nil {
+					d.broken = map[Kind]*ParseError{}
+				}
+				d.broken[kind] = p
+			}
+		}
+	}
+	return d
+}
+
+// Unreadable are the keys that the authenticator cannot read, in the order of
+// [Keys]; none of a document that [Parse] returned.
+func (d *Document) Unreadable() []*ParseError {
+	var out []*ParseError
+	for _, kind := range Kinds() {
+		if p := d.broken[kind]; p != nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Mapped is the entry that answers for each principal ([Entry.Principal]) of
+// mapRoles and mapUsers, as the authenticator would take it.
+func (d *Document) Mapped() map[string]Entry { return d.resolver() }
 
 // Data returns a copy of the document as the ConfigMap's data.
 func (d *Document) Data() map[string]string { return maps.Clone(d.data) }
@@ -45,6 +80,7 @@ func (d *Document) Size() int {
 // Listed is an entry of the document in its place.
 type Listed struct {
 	Entry
+	Index    int    // in the list of its kind, from 0
 	SyncedBy string // the mark of the tool that wrote it, if it left one
 	Dropped  string // why the authenticator ignores it; empty if it is in force
 }
@@ -54,10 +90,30 @@ func (d *Document) Entries() []Listed {
 	out := make([]Listed, 0, len(d.roles)+len(d.users)+len(d.accounts))
 	for _, list := range [][]mapping{d.roles, d.users, d.accounts} {
 		for i := range list {
-			out = append(out, Listed{list[i].Entry, list[i].mark, list[i].dropped})
+			out = append(out, Listed{list[i].Entry, i, list[i].mark, list[i].dropped})
 		}
 	}
 	return out
+}
+
+// Texts returns the entries of a kind as they stand in the document, byte for byte,
+// in the order of [Document.Entries]. In a block list an entry is whole lines, from
+// the one of its dash to the last that is neither blank nor a comment; in a flow
+// list it is the value alone. The error says that the list can be read, but its
+// entries cannot be told apart; then it takes no [Document.Edit] either.
+func (d *Document) Texts(kind Kind) ([]string, error) {
+	if p := d.broken[kind]; p != nil {
+		return nil, p
+	}
+	l, err := layOut(kind, d.data[kind.Key()], len(d.list(kind)))
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(l.items))
+	for i, it := range l.items {
+		texts[i] = l.text[it.start:it.end]
+	}
+	return texts, nil
 }
 
 // list returns the elements of one kind.
@@ -71,11 +127,12 @@ func (r *reading) list(kind Kind) []mapping {
 	return r.accounts
 }
 
-// edit carries out the edits and returns the new document. An element that no
+// Edit carries out the edits and returns the new document. An element that no
 // edit names reads in it as it did before and every edited one as asked, or
-// the error says that nothing could be done.
-func (d *Document) edit(edits map[Kind]*edit) (*Document, error) {
-	next := &Document{data: maps.Clone(d.data), reading: d.reading}
+// the error says that nothing could be done. The list of a key that cannot be
+// read takes no edit.
+func (d *Document) Edit(edits map[Kind]*Edit) (*Document, error) {
+	next := &Document{data: maps.Clone(d.data), reading: d.reading, broken: d.broken}
 	if next.data == nil {
 		next.data = map[string]string{}
 	}
@@ -84,12 +141,15 @@ func (d *Document) edit(edits map[Kind]*edit) (*Document, error) {
 		if e == nil || e.empty() {
 			continue
 		}
+		if p := d.broken[kind]; p != nil {
+			return nil, p
+		}
 		have := d.list(kind)
 		l, err := layOut(kind, d.data[kind.Key()], len(have))
 		if err != nil {
 			return nil, err
 		}
-		if err := next.replaceList(kind, l.rewrites(e, have), expected(have, e), len(e.add)); err != nil {
+		if err := next.replaceList(kind, l.rewrites(e, have), expected(have, e), len(e.Add)); err != nil {
 			if l.aliases {
 				return nil, errLayout(kind, "an entry that must change has an anchor that others use")
 			}
@@ -137,18 +197,18 @@ type outcome struct {
 }
 
 // expected is the list after an edit, the added entries last.
-func expected(have []mapping, e *edit) []outcome {
-	want := make([]outcome, 0, len(have)+len(e.add))
+func expected(have []mapping, e *Edit) []outcome {
+	want := make([]outcome, 0, len(have)+len(e.Add))
 	for i := range have {
-		if entry, ok := e.replace[i]; ok {
+		if entry, ok := e.Replace[i]; ok {
 			want = append(want, e.outcome(&have[i], entry))
-		} else if e.unmark[i] {
+		} else if e.Unmark[i] {
 			want = append(want, outcome{unmarked: &have[i]})
-		} else if !e.remove[i] {
+		} else if !e.Remove[i] {
 			want = append(want, outcome{kept: &have[i]})
 		}
 	}
-	for _, entry := range e.add {
+	for _, entry := range e.Add {
 		want = append(want, e.outcome(nil, entry))
 	}
 	return want
@@ -156,7 +216,7 @@ func expected(have []mapping, e *edit) []outcome {
 
 // outcome is what must stand where an entry is written; was is the element that
 // stood there, if one did.
-func (e *edit) outcome(was *mapping, entry Entry) outcome {
+func (e *Edit) outcome(was *mapping, entry Entry) outcome {
 	switch {
 	case !e.hand:
 		return outcome{written: entry, mark: Mark}

@@ -12,20 +12,21 @@ import (
 	"strings"
 )
 
-// edit is what becomes of one list: every element that is not named stays as
-// it is, byte for byte.
-type edit struct {
-	remove  map[int]bool
-	replace map[int]Entry
-	unmark  map[int]bool // elements that only lose their mark
-	add     []Entry
-	hand    bool // marks stay as they are, and what is added gets none
+// An Edit is what becomes of the list of one kind: every element that is not named
+// stays as it is, byte for byte. What it replaces or adds carries our [Mark].
+type Edit struct {
+	Remove  map[int]bool  // elements, by their index in the list
+	Replace map[int]Entry // elements of which username, groups and mark are written anew
+	Unmark  map[int]bool  // elements that only lose their mark
+	Add     []Entry       // at the end of the list, in this order
+
+	hand bool // marks stay as they are, and what is added gets none
 }
 
-func (e *edit) empty() bool { return len(e.remove)+len(e.replace)+len(e.unmark)+len(e.add) == 0 }
+func (e *Edit) empty() bool { return len(e.Remove)+len(e.Replace)+len(e.Unmark)+len(e.Add) == 0 }
 
 // fields are those of ours that an entry gets where it is written.
-func (e *edit) fields(entry *Entry) []string {
+func (e *Edit) fields(entry *Entry) []string {
 	if e.hand {
 		return unmarkedFields(entry)
 	}
@@ -33,7 +34,7 @@ func (e *edit) fields(entry *Entry) []string {
 }
 
 // write writes an entry that is added as an element of a block sequence.
-func (e *edit) write(out *strings.Builder, entry *Entry, indent, eol string) {
+func (e *Edit) write(out *strings.Builder, entry *Entry, indent, eol string) {
 	if e.hand && entry.Kind != Account {
 		writeFields(out, entry, indent, eol, unmarkedFields(entry))
 		return
@@ -42,7 +43,7 @@ func (e *edit) write(out *strings.Builder, entry *Entry, indent, eol string) {
 }
 
 // others are the fields of an element that stay where it is written anew.
-func (e *edit) others(m mapping) map[string]json.RawMessage {
+func (e *Edit) others(m mapping) map[string]json.RawMessage {
 	if e.hand {
 		return unwrittenFields(m)
 	}
@@ -54,21 +55,21 @@ func (e *edit) others(m mapping) map[string]json.RawMessage {
 // that ends the list can swallow what is put behind it, and one that ends the
 // text gets a line break from what follows. Then the check after the edit
 // refuses the first.
-func (l *layout) rewrites(e *edit, current []mapping) iter.Seq[string] {
+func (l *layout) rewrites(e *Edit, current []mapping) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		switch l.style {
 		case styleEmpty:
 			_ = yield(l.fill(e, l.hole)) && yield(l.fill(e, span{l.stop, l.stop}))
 			return
 		case styleFlow:
-			if yield(l.rewriteFlow(e, current, false)) && (len(e.unmark) > 0 || e.hand && len(e.replace) > 0) {
+			if yield(l.rewriteFlow(e, current, false)) && (len(e.Unmark) > 0 || e.hand && len(e.Replace) > 0) {
 				yield(l.rewriteFlow(e, current, true))
 			}
 			return
 		}
 		last := l.items[len(l.items)-1].end
 		points := []int{max(last, l.lastLine()), l.stop, l.items[0].start}
-		if len(e.add) == 0 {
+		if len(e.Add) == 0 {
 			points = points[:1]
 		}
 		for _, whole := range []bool{false, true} {
@@ -77,9 +78,15 @@ func (l *layout) rewrites(e *edit, current []mapping) iter.Seq[string] {
 					return
 				}
 			}
-			if len(e.replace)+len(e.unmark) == 0 {
-				return
+			if len(e.Replace)+len(e.Unmark) == 0 {
+				break
 			}
+		}
+		if len(e.Add) == 0 && len(e.Remove) == len(l.items) {
+			// A list that has a tag must stay one.
+			first := l.items[0].start
+			text := l.rewriteBlock(e, current, last, false)
+			yield(text[:first] + "[]" + l.eol + text[first:])
 		}
 	}
 }
@@ -94,7 +101,7 @@ func (l *layout) lastLine() int {
 }
 
 // fill puts a list where there was none, in place of hole.
-func (l *layout) fill(e *edit, hole span) string {
+func (l *layout) fill(e *Edit, hole span) string {
 	var out strings.Builder
 	before, after := l.text[:hole.start], l.text[hole.end:l.stop]
 	line := before[strings.LastIndexAny(before, "\r\n")+1:]
@@ -103,8 +110,8 @@ func (l *layout) fill(e *edit, hole span) string {
 	} else {
 		out.WriteString(strings.TrimRight(before, " \t") + l.eol)
 	}
-	for i := range e.add {
-		e.write(&out, &e.add[i], "", l.eol)
+	for i := range e.Add {
+		e.write(&out, &e.Add[i], "", l.eol)
 	}
 	// The rest of the hole's line goes if there is nothing on it.
 	if rest := strings.TrimLeft(after, " \t"); rest != "" {
@@ -120,9 +127,9 @@ func (l *layout) fill(e *edit, hole span) string {
 // rewriteBlock edits a block sequence. Added elements go to the offset at,
 // which is not inside an element; replaced ones are written anew wholly or as
 // far as they must.
-func (l *layout) rewriteBlock(e *edit, current []mapping, at int, whole bool) string {
+func (l *layout) rewriteBlock(e *Edit, current []mapping, at int, whole bool) string {
 	var out strings.Builder
-	out.Grow(len(l.text) + 256*len(e.add))
+	out.Grow(len(l.text) + 256*len(e.Add))
 	pos := 0
 	copyTo := func(to int) {
 		if pos <= at && at <= to && at >= 0 {
@@ -134,13 +141,13 @@ func (l *layout) rewriteBlock(e *edit, current []mapping, at int, whole bool) st
 		pos = to
 	}
 	for i, it := range l.items {
-		replacement, replaced := e.replace[i]
-		if !replaced && !e.remove[i] && !e.unmark[i] {
+		replacement, replaced := e.Replace[i]
+		if !replaced && !e.Remove[i] && !e.Unmark[i] {
 			continue
 		}
 		copyTo(it.start)
 		switch {
-		case e.unmark[i]:
+		case e.Unmark[i]:
 			l.unmarkBlock(&out, it, current[i], whole)
 		case !replaced:
 			for _, c := range comments(l.text[it.start:it.end]) {
@@ -155,19 +162,19 @@ func (l *layout) rewriteBlock(e *edit, current []mapping, at int, whole bool) st
 	return out.String()
 }
 
-func (l *layout) addBlock(out *strings.Builder, e *edit) {
-	if text := out.String(); text != "" && len(e.add) > 0 && !strings.HasSuffix(text, "\n") && !strings.HasSuffix(text, "\r") && text != "\ufeff" {
+func (l *layout) addBlock(out *strings.Builder, e *Edit) {
+	if text := out.String(); text != "" && len(e.Add) > 0 && !strings.HasSuffix(text, "\n") && !strings.HasSuffix(text, "\r") && text != "\ufeff" {
 		out.WriteString(l.eol)
 	}
-	for i := range e.add {
-		e.write(out, &e.add[i], l.indent, l.eol)
+	for i := range e.Add {
+		e.write(out, &e.Add[i], l.indent, l.eol)
 	}
 }
 
 // replaceBlock writes an element anew. Fields that are right already and
 // fields that are not ours stay as they stand where that can be done, and so
 // does every comment.
-func (l *layout) replaceBlock(out *strings.Builder, e *edit, it item, want Entry, have mapping, whole bool) {
+func (l *layout) replaceBlock(out *strings.Builder, e *Edit, it item, want Entry, have mapping, whole bool) {
 	fields := e.fields(&want)
 	if !whole && e.hand && it.fields == nil {
 		if text, ok := editFlowMapping(l.text[it.start:it.end], want, have); ok {
@@ -459,7 +466,7 @@ func writeField(out *strings.Builder, what string, e *Entry, indent, beside, eol
 // rewriteFlow edits a flow sequence. Commas are made anew where neighbours
 // change; all else between elements stays where it is, and so do the comments
 // of what goes.
-func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
+func (l *layout) rewriteFlow(e *Edit, current []mapping, whole bool) string {
 	join := l.join()
 	lineBreak := join[1:] // between two elements, without the comma
 	lead := l.text[l.open+1 : l.close]
@@ -478,8 +485,8 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 			comma := l.commas[i] - it.end
 			bare = behind[:comma] + behind[comma+1:]
 		}
-		replacement, replaced := e.replace[i]
-		if !replaced && e.remove[i] {
+		replacement, replaced := e.Replace[i]
+		if !replaced && e.Remove[i] {
 			gap, exact = mergeGaps(gap, comments(value), bare, i == len(l.items)-1, lineBreak), ""
 			continue
 		}
@@ -500,7 +507,7 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 			} else {
 				anew = e.flow(&replacement)
 			}
-		case e.unmark[i]:
+		case e.Unmark[i]:
 			if text, ok := withoutMark(value); ok && !whole {
 				value = text
 			} else {
@@ -520,7 +527,7 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 		values++
 		gap, exact = append(gap[:0], bare...), behind
 	}
-	if len(e.add) == 0 {
+	if len(e.Add) == 0 {
 		if exact != "" {
 			gap = []byte(exact) // a comma behind the last element stays
 		}
@@ -539,11 +546,11 @@ func (l *layout) rewriteFlow(e *edit, current []mapping, whole bool) string {
 	default:
 		out.WriteString(lead)
 	}
-	for i := range e.add {
+	for i := range e.Add {
 		if i > 0 {
 			out.WriteString(join)
 		}
-		out.WriteString(e.flow(&e.add[i]))
+		out.WriteString(e.flow(&e.Add[i]))
 	}
 	out.Write(gap[len(body):])
 	out.WriteString(l.text[l.close:])
@@ -705,7 +712,7 @@ func (l *layout) join() string {
 }
 
 // flow is an entry as JSON with the fields that it gets.
-func (e *edit) flow(entry *Entry) string {
+func (e *Edit) flow(entry *Entry) string {
 	if e.hand && entry.Kind != Account {
 		return unmarkedFlow(entry)
 	}

@@ -2,31 +2,11 @@ package awsauth
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
 )
-
-// TestEdit shows for each document under testdata/edit what a plan makes of
-// it: the archive holds the request, the keys before and, under after/, those
-// that changed.
-func TestEdit(t *testing.T) {
-	golden(t, "edit", func(t *testing.T, given []txtar.File) []txtar.File {
-		data, request := givenKeys(given, "request.json")
-		var req Request
-		strictly(t, request, &req)
-		req.Now = now
-		plan, err := MakePlan(parse(t, data), nil, req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p := broken(plan.Before, &Ledger{}, req, plan); p != "" {
-			t.Error(p)
-		}
-		return changedKeys(given, data, plan.After)
-	})
-}
 
 // TestComments finds comments among quotes, plain scalars and brackets.
 func TestComments(t *testing.T) {
@@ -81,18 +61,53 @@ func TestScalar(t *testing.T) {
 	}
 }
 
-// TestBlankTexts fills what the authenticator takes for nothing.
-func TestBlankTexts(t *testing.T) {
-	for _, text := range []string{"", " ", "\t\n \t  ", "\v", "\n \r\t\r", "\u00a0", "``", " ``\n", `""`, "''\r\n", "# c", "\ufeff", "---", "~", "null # c", "[]", "[\n# c\n]\n", "[ ] # c"} {
+// TestListsWithAnchorsAndTags adds to lists of which the anchor or the tag stands
+// before them, changes and removes what is in them, and leaves all else as it is.
+func TestListsWithAnchorsAndTags(t *testing.T) {
+	const x = "- rolearn: x # why\n"
+	added := marked(role("a", "a"))
+	for text, want := range map[string]string{
+		"--- &list\n" + x:                      "--- &list\n" + x + added,
+		"--- !!seq\n" + x:                      "--- !!seq\n" + x + added,
+		"--- !!seq &list # c\n# d\n\n" + x:     "--- !!seq &list # c\n# d\n\n" + x + added,
+		"--- !!seq\n&list\n" + x:               "--- !!seq\n&list\n" + x + added,
+		"&list\n" + x:                          "&list\n" + x + added,
+		"# c\n!!seq\n" + x + "# d\n":           "# c\n!!seq\n" + x + "# d\n" + added,
+		"\ufeff&list\r\n- rolearn: x\r\n":      "\ufeff&list\r\n- rolearn: x\r\n" + strings.ReplaceAll(added, "\n", "\r\n"),
+		"--- &list\n  - rolearn: x\n":          "--- &list\n  - rolearn: x\n  " + strings.TrimSuffix(strings.ReplaceAll(added, "\n", "\n  "), "  "),
+		"--- &list\n-\n  rolearn: x\n---\n- y": "--- &list\n-\n  rolearn: x\n" + added + "---\n- y",
+		"&list [{rolearn: x}]\n":               "&list [{rolearn: x}, " + flowEntry(&Entry{Kind: Role, ARN: role("a", "").ARN, Username: "a"}) + "]\n",
+		"&list null\n":                         added,
+		"!!null null\n":                        added,
+		"!!null\n":                             added,
+		"--- &list ~ # c\n":                    "---\n" + added + "# c\n",
+		"--- !!null\n# c\n":                    "---\n" + added + "# c\n",
+		"&list []\n":                           "&list\n" + added,
+		"--- !!seq []\n":                       "--- !!seq\n" + added,
+		"&list # c\nnull\n":                    "&list # c\n" + added,
+	} {
 		doc := parse(t, map[string]string{"mapRoles": text})
-		req := Request{Now: now, Sources: []Source{from("file", role("a", "a"))}}
-		plan, err := MakePlan(doc, nil, req)
+		got, err := doc.Edit(map[Kind]*Edit{Role: {Add: []Entry{role("a", "a")}}})
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		if p := broken(doc, &Ledger{}, req, plan); p != "" {
-			t.Errorf("%q: %s", text, p)
+		if diff := cmp.Diff(want, got.data["mapRoles"]); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
 		}
+		// And back: what was added goes again.
+		n := len(got.roles) - 1
+		back, err := got.Edit(map[Kind]*Edit{Role: {Remove: map[int]bool{n: true}}})
+		if err != nil || len(back.roles) != n {
+			t.Errorf("%q: what was added is not removed: %v", text, err)
+		}
+	}
+	emptied, err := parse(t, map[string]string{"mapRoles": "--- !!seq\n# c\n- rolearn: x\n# d\n- rolearn: y # e\n# f\n---\n- z\n"}).Edit(map[Kind]*Edit{Role: {Remove: map[int]bool{0: true, 1: true}}})
+	if err != nil || emptied.data["mapRoles"] != "--- !!seq\n# c\n[]\n# d\n# e\n# f\n---\n- z\n" {
+		t.Errorf("emptied: %v, %+v", err, emptied)
+	}
+	changed, err := parse(t, map[string]string{"mapRoles": "--- &list\n" + x + marked(role("a", "a"))}).Edit(map[Kind]*Edit{Role: {Replace: map[int]Entry{1: role("a", "b")}}})
+	if err != nil || changed.data["mapRoles"] != "--- &list\n"+x+marked(role("a", "b")) {
+		t.Errorf("changed: %v, %+v", err, changed)
 	}
 }

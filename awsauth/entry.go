@@ -10,6 +10,9 @@ const (
 	Account Kind = "account"
 )
 
+// Kinds lists the kinds, in the order of [Keys].
+func Kinds() []Kind { return []Kind{Role, User, Account} }
+
 // Key is the key of the ConfigMap's data that holds entries of this kind.
 func (k Kind) Key() string {
 	switch k {
@@ -23,6 +26,24 @@ func (k Kind) Key() string {
 
 // Keys are the keys of the ConfigMap's data that the authenticator reads.
 var Keys = [...]string{"mapRoles", "mapUsers", "mapAccounts"}
+
+// Op is what a change does to an entry.
+type Op string
+
+// The operations.
+const (
+	Add    Op = "add"
+	Update Op = "update"
+	Remove Op = "remove"
+)
+
+// A Change is what an edit does to one entry.
+type Change struct {
+	Op     Op     `json:"op"`
+	Entry  Entry  `json:"entry"`            // after the change; for a removal, what goes
+	Before *Entry `json:"before,omitempty"` // of an update
+	Reason string `json:"reason,omitempty"`
+}
 
 // An Entry lets one identity into the cluster.
 type Entry struct {

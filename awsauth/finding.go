@@ -28,7 +28,7 @@ func (s Severity) rank() int {
 // A Finding is something in the document that the authenticator does not take
 // as its author meant it, or that is dangerous.
 type Finding struct {
-	Rule     string   `json:"rule"` // a [Rule]'s ID
+	Rule     RuleID   `json:"rule"`
 	Severity Severity `json:"severity"`
 	Key      string   `json:"key,omitempty"`    // of the ConfigMap's data; empty where all of it is meant
 	Line     int      `json:"line,omitempty"`   // of the key's text, from 1; 0 where it cannot be told
@@ -81,10 +81,13 @@ func keyOrder(k string) int {
 	return len(Keys)
 }
 
+// A RuleID names a [Rule].
+type RuleID string
+
 // A Rule is a kind of [Finding]. Its ID never changes its meaning; new ones may
 // come.
 type Rule struct {
-	ID          string   `json:"id"`
+	ID          RuleID   `json:"id"`
 	Severity    Severity `json:"severity"` // the usual one; a finding's may be lower
 	Title       string   `json:"title"`    // what is wrong
 	Consequence string   `json:"consequence"`
@@ -94,43 +97,43 @@ type Rule struct {
 
 // The IDs of the rules.
 const (
-	RuleUnreadableKey    = "unreadable-key"
-	RuleUnquotedBraces   = "unquoted-braces"
-	RuleTab              = "tab"
-	RuleMisspeltKey      = "misspelt-key"
-	RuleUnknownKey       = "unknown-key"
-	RuleUnreadDocument   = "unread-document"
-	RuleDroppedEntry     = "dropped-entry"
-	RuleSSOEntry         = "sso-entry"
-	RuleNoIdentity       = "no-identity"
-	RuleRolePath         = "role-path"
-	RuleSessionARN       = "session-arn"
-	RuleInstanceProfile  = "instance-profile"
-	RuleWrongList        = "wrong-list"
-	RuleRootARN          = "root-arn"
-	RuleAccountID        = "account-id"
-	RuleUnquotedAccount  = "unquoted-account"
-	RuleShadowed         = "shadowed"
-	RuleCaseVariants     = "case-variants"
-	RuleEmptyUsername    = "empty-username"
-	RuleGroupsNoList     = "groups-no-list"
-	RuleGroupNoText      = "group-no-text"
-	RuleRepeatedField    = "repeated-field"
-	RuleFieldCase        = "field-case"
-	RuleUnknownField     = "unknown-field"
-	RuleOddText          = "odd-text"
-	RuleAccessKey        = "access-key"
-	RuleSessionName      = "session-name"
-	RulePlaceholder      = "placeholder"
-	RuleInstanceOnly     = "instance-only"
-	RuleReservedUsername = "reserved-username"
-	RuleSystemGroup      = "system-group"
-	RuleNodeGroups       = "node-groups"
-	RuleNodeUsername     = "node-username"
-	RuleNodeMasters      = "node-masters"
-	RuleNoMasters        = "no-masters"
-	RuleSize             = "size"
-	RuleGone             = "gone"
+	RuleUnreadableKey    RuleID = "unreadable-key"
+	RuleUnquotedBraces   RuleID = "unquoted-braces"
+	RuleTab              RuleID = "tab"
+	RuleMisspeltKey      RuleID = "misspelt-key"
+	RuleUnknownKey       RuleID = "unknown-key"
+	RuleUnreadDocument   RuleID = "unread-document"
+	RuleDroppedEntry     RuleID = "dropped-entry"
+	RuleSSOEntry         RuleID = "sso-entry"
+	RuleNoIdentity       RuleID = "no-identity"
+	RuleRolePath         RuleID = "role-path"
+	RuleSessionARN       RuleID = "session-arn"
+	RuleInstanceProfile  RuleID = "instance-profile"
+	RuleWrongList        RuleID = "wrong-list"
+	RuleRootARN          RuleID = "root-arn"
+	RuleAccountID        RuleID = "account-id"
+	RuleUnquotedAccount  RuleID = "unquoted-account"
+	RuleShadowed         RuleID = "shadowed"
+	RuleCaseVariants     RuleID = "case-variants"
+	RuleEmptyUsername    RuleID = "empty-username"
+	RuleGroupsNoList     RuleID = "groups-no-list"
+	RuleGroupNoText      RuleID = "group-no-text"
+	RuleRepeatedField    RuleID = "repeated-field"
+	RuleFieldCase        RuleID = "field-case"
+	RuleUnknownField     RuleID = "unknown-field"
+	RuleOddText          RuleID = "odd-text"
+	RuleAccessKey        RuleID = "access-key"
+	RuleSessionName      RuleID = "session-name"
+	RulePlaceholder      RuleID = "placeholder"
+	RuleInstanceOnly     RuleID = "instance-only"
+	RuleReservedUsername RuleID = "reserved-username"
+	RuleSystemGroup      RuleID = "system-group"
+	RuleNodeGroups       RuleID = "node-groups"
+	RuleNodeUsername     RuleID = "node-username"
+	RuleNodeMasters      RuleID = "node-masters"
+	RuleNoMasters        RuleID = "no-masters"
+	RuleSize             RuleID = "size"
+	RuleGone             RuleID = "gone"
 )
 
 // Rules lists the rules.
@@ -177,7 +180,7 @@ var rules = []Rule{
 }
 
 // ruleOf returns the rule of an ID.
-func ruleOf(id string) Rule {
+func ruleOf(id RuleID) Rule {
 	i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == id })
 	return rules[i]
 }

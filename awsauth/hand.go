@@ -78,10 +78,10 @@ func (d *Document) Upsert(opts UpsertOptions, entries ...Entry) (*Document, []Ch
 		e := edits[u.want.Kind]
 		switch {
 		case !u.stands:
-			e.add = append(e.add, u.want)
+			e.Add = append(e.Add, u.want)
 			changes = append(changes, Change{Op: Add, Entry: u.want})
 		case !sameGrant(u.was, u.want):
-			e.replace[u.at.last] = u.want
+			e.Replace[u.at.last] = u.want
 			changes = append(changes, Change{Op: Update, Entry: u.want, Before: &u.was, Reason: u.at.doubles()})
 		}
 	}
@@ -298,7 +298,7 @@ func (d *Document) Remove(opts RemoveOptions, matches ...Match) (*Document, []Ch
 			for i := range list {
 				if (!found || !m.First) && m.Is(list[i].Entry) {
 					found = true
-					edits[kind].remove[i] = true
+					edits[kind].Remove[i] = true
 				}
 			}
 		}
@@ -313,7 +313,7 @@ func (d *Document) Remove(opts RemoveOptions, matches ...Match) (*Document, []Ch
 	for _, kind := range []Kind{Role, User, Account} {
 		list := d.list(kind)
 		for i := range list {
-			if edits[kind].remove[i] {
+			if edits[kind].Remove[i] {
 				changes = append(changes, Change{Op: Remove, Entry: list[i].Entry})
 			}
 		}
@@ -325,31 +325,31 @@ func (d *Document) Remove(opts RemoveOptions, matches ...Match) (*Document, []Ch
 	return next, changes, nil
 }
 
-func handEdits() map[Kind]*edit {
-	edits := map[Kind]*edit{}
+func handEdits() map[Kind]*Edit {
+	edits := map[Kind]*Edit{}
 	for _, kind := range []Kind{Role, User, Account} {
-		edits[kind] = &edit{hand: true, remove: map[int]bool{}, replace: map[int]Entry{}}
+		edits[kind] = &Edit{hand: true, Remove: map[int]bool{}, Replace: map[int]Entry{}}
 	}
 	return edits
 }
 
 // byHand carries the edits out and reads the result back: every identity must
 // be mapped as the lists say that come of the edits.
-func (d *Document) byHand(edits map[Kind]*edit) (*Document, error) {
+func (d *Document) byHand(edits map[Kind]*Edit) (*Document, error) {
 	var want reading
 	writes := false
 	for kind, e := range edits {
 		writes = writes || !e.empty()
 		var list []mapping
 		for i, m := range d.list(kind) {
-			if entry, ok := e.replace[i]; ok {
+			if entry, ok := e.Replace[i]; ok {
 				m.Entry = entry
 			}
-			if !e.remove[i] {
+			if !e.Remove[i] {
 				list = append(list, m)
 			}
 		}
-		for _, entry := range e.add {
+		for _, entry := range e.Add {
 			list = append(list, mapping{Entry: entry})
 		}
 		switch kind {
@@ -364,7 +364,7 @@ func (d *Document) byHand(edits map[Kind]*edit) (*Document, error) {
 	if !writes {
 		return d, nil
 	}
-	next, err := d.edit(edits)
+	next, err := d.Edit(edits)
 	if err != nil {
 		return nil, err
 	}

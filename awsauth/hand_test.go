@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
+
+	"github.com/rolecall/rolecall/test/corpus"
 )
 
 // handEdit is an edit as testdata/hand writes it.
@@ -31,10 +33,10 @@ func (h *handEdit) on(doc *Document) (*Document, []Change, error) {
 // one after the other: the archive holds the edits, the keys before, what each
 // edit does or why not, and the keys that are otherwise in the end.
 func TestHand(t *testing.T) {
-	golden(t, "hand", func(t *testing.T, given []txtar.File) []txtar.File {
-		data, text := givenKeys(given, "edit.json")
+	corpus.Golden(t, "hand", *update, func(t *testing.T, given []txtar.File) []txtar.File {
+		data, text := corpus.GivenKeys(given, "edit.json")
 		var edits []handEdit
-		strictly(t, text, &edits)
+		corpus.Strictly(t, text, &edits)
 		doc := parse(t, data)
 		var said strings.Builder
 		for i := range edits {
@@ -131,7 +133,7 @@ func brokenEdit(before, after *Document, changes []Change) string {
 			return "entries that no change is about (-before +after):\n" + diff
 		}
 	}
-	if why := brokenComments(before, nil, Request{}, &Plan{After: after}); why != "" {
+	if why := corpus.LostComment(before.data, after.data); why != "" {
 		return why
 	}
 	for _, c := range changes {
@@ -203,8 +205,7 @@ func randomHand(r *rand.Rand, doc *Document) *handEdit {
 func TestHandOnMangledTexts(t *testing.T) {
 	t.Parallel()
 	var texts []string
-	corpus := readCorpus(t)
-	for _, data := range corpus {
+	for _, data := range corpus.Read(t, documents) {
 		for _, kind := range []Kind{Role, User} {
 			if text := data[kind.Key()]; text != "" {
 				texts = append(texts, text)
@@ -215,7 +216,7 @@ func TestHandOnMangledTexts(t *testing.T) {
 	made := 0
 	for seed := range *mangled {
 		r := rand.New(rand.NewPCG(seed, 7))
-		doc, err := Parse(map[string]string{"mapRoles": mangle(r, texts), "mapUsers": mangle(r, texts)})
+		doc, err := Parse(map[string]string{"mapRoles": corpus.Mangle(r, texts), "mapUsers": corpus.Mangle(r, texts)})
 		if err != nil {
 			continue
 		}
@@ -237,10 +238,10 @@ func TestHandOnMangledTexts(t *testing.T) {
 // FuzzHand edits any text that the authenticator can read. An edit may be
 // refused; one that is made keeps the promises of the package.
 func FuzzHand(f *testing.F) {
-	for _, data := range readCorpus(f) {
+	for _, data := range corpus.Read(f, documents) {
 		f.Add(data["mapRoles"], data["mapUsers"], data["mapAccounts"], uint64(1))
 	}
-	for _, text := range badTexts() {
+	for _, text := range corpus.BadTexts() {
 		f.Add(text, text, text, uint64(2))
 	}
 	f.Fuzz(func(t *testing.T, roles, users, accounts string, seed uint64) {
@@ -294,7 +295,7 @@ func TestOtherFieldsAreHeld(t *testing.T) {
 		return list
 	}
 	was, same, other := read("1"), read("1"), read("2")
-	want := []outcome{(&edit{hand: true}).outcome(&was[0], was[0].Entry)}
+	want := []outcome{(&Edit{hand: true}).outcome(&was[0], was[0].Entry)}
 	if err := inOrder(Role, same, want); err != nil {
 		t.Error(err)
 	}

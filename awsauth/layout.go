@@ -90,7 +90,7 @@ func layOut(kind Kind, text string, n int) (*layout, error) {
 	start := lines.offset(root.Line, root.Column)
 	switch {
 	case root.Kind == yamlv3.ScalarNode && root.Tag == "!!null" && n == 0:
-		l.hole = span{start, min(start+len(root.Value), l.stop)}
+		l.hole = l.nullAt(start, root.Value)
 		return l, nil
 	case root.Kind != yamlv3.SequenceNode:
 		return nil, errLayout(kind, "it is not a plain list")
@@ -102,18 +102,43 @@ func layOut(kind Kind, text string, n int) (*layout, error) {
 	return l, l.block(kind, root, lines)
 }
 
+// nullAt is where a null stands whose node begins at start. An anchor or a tag
+// before it goes with it, but for one that a comment follows.
+func (l *layout) nullAt(start int, value string) span {
+	s := flowScanner{text: l.text[:l.stop], pos: start}
+	end := start
+	for s.pos < len(s.text) && (s.text[s.pos] == '&' || s.text[s.pos] == '!') {
+		for s.pos < len(s.text) && !isSpace(s.text[s.pos]) && breakAt(s.text, s.pos) == 0 {
+			s.pos++
+		}
+		end = s.pos
+		s.skipBlanks()
+	}
+	if value == "" {
+		return span{start, end}
+	}
+	if strings.Contains(l.text[start:s.pos], "#") {
+		start = s.pos
+	}
+	return span{start, min(s.pos+len(value), l.stop)}
+}
+
 func hasAlias(n *yamlv3.Node) bool {
 	return n.Kind == yamlv3.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
 }
 
 // block locates the elements of a block sequence. The column of the root is
-// that of every dash.
+// that of every dash, but for a root with an anchor or a tag: that stands on a line
+// before the first dash.
 func (l *layout) block(kind Kind, root *yamlv3.Node, lines *lineIndex) error {
 	l.style = styleBlock
-	column := root.Column - 1
+	column, first := root.Column-1, root.Line
+	if root.Anchor != "" || root.Style&yamlv3.TaggedStyle != 0 {
+		column, first = lines.firstDash(root.Line+1, lines.lineOf(l.stop))
+	}
 	l.indent = strings.Repeat(" ", column)
 	dashes := make([]int, len(root.Content), len(root.Content)+1) // line numbers
-	previous := root.Line - 1
+	previous := first - 1
 	for i, node := range root.Content {
 		line := node.Line
 		for line > previous && !lines.hasDash(line, column) {
@@ -391,6 +416,18 @@ func (x *lineIndex) hasDash(line, column int) bool {
 		return false
 	}
 	return len(rest) == column+1 || isSpace(rest[column+1]) || breakAt(rest, column+1) > 0
+}
+
+// firstDash is the column and the line of the first of the lines [from, to) that
+// begins with a dash.
+func (x *lineIndex) firstDash(from, to int) (column, line int) {
+	for line = from; line < to; line++ {
+		column = x.start(line+1) - x.start(line) - len(x.body(line))
+		if x.hasDash(line, column) {
+			break
+		}
+	}
+	return column, line
 }
 
 // contentEnd is the offset after the last of the lines [from, to) that is

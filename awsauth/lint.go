@@ -95,7 +95,7 @@ func (l *linter) run() []Finding {
 }
 
 // add appends a finding with what its rule says.
-func (l *linter) add(rule, key, message string) *Finding {
+func (l *linter) add(rule RuleID, key, message string) *Finding {
 	r := ruleOf(rule)
 	if message == "" {
 		message = r.Title
@@ -105,7 +105,7 @@ func (l *linter) add(rule, key, message string) *Finding {
 }
 
 // entry appends a finding on one of an entry's fields.
-func (l *linter) entry(kind Kind, i int, what, rule, message string) *Finding {
+func (l *linter) entry(kind Kind, i int, what string, rule RuleID, message string) *Finding {
 	f := l.add(rule, kind.Key(), message)
 	f.ARN, f.index = l.list(kind)[i].ARN, i
 	if what == "" {
@@ -119,15 +119,6 @@ func (l *linter) entry(kind Kind, i int, what, rule, message string) *Finding {
 // isNode reports whether an entry looks like that of nodes.
 func isNode(m *mapping) bool {
 	return strings.Contains(m.Username, "{{EC2PrivateDNSName}}") || slices.Contains(m.Groups, nodesGroup)
-}
-
-// hasSession reports whether who has the entry's ARN calls with a session, as
-// roles do in whichever list they stand.
-func hasSession(m *mapping) bool {
-	if f := strings.SplitN(key(m.ARN), ":", 6); len(f) == 6 {
-		return strings.HasPrefix(f[5], "role/")
-	}
-	return m.Kind == Role
 }
 
 // lockedOut says whom an entry without effect locks out.
@@ -283,83 +274,33 @@ func (l *linter) dropped(kind Kind, i int) {
 // identity looks at whether the entry's ARN can be that of a caller.
 func (l *linter) identity(kind Kind, i int) {
 	m := &l.list(kind)[i]
-	fail := func(rule, message, write string) *Finding {
-		f := l.entry(kind, i, "arn", rule, message)
-		f.Consequence = ruleOf(rule).Consequence + ": " + lockedOut(m)
-		if write != "" {
-			f.Write = write
+	if fault := identityFault(kind, m.ARN); fault != nil {
+		f := l.entry(kind, i, "arn", fault.rule, fault.message)
+		f.Consequence = ruleOf(fault.rule).Consequence + ": " + lockedOut(m)
+		if fault.write != "" {
+			f.Write = fault.write
 		}
-		return f
-	}
-	s := key(m.ARN) // as the authenticator compares
-	f := strings.SplitN(s, ":", 6)
-	if len(f) != 6 || f[0] != "arn" {
-		write := ""
-		if e := (*ARNError)(nil); !strings.ContainsAny(m.ARN, ":/ \t") {
-			_, err := splitARN(m.ARN, string(kind))
-			e, _ = err.(*ARNError) //nolint:errorlint // it is never wrapped
-			if e != nil {
-				write = e.Write
-			}
+		if fault.bare == "" {
+			return
 		}
-		fail(RuleNoIdentity, fmt.Sprintf("%q is no ARN", m.ARN), write)
-		return
-	}
-	resource, rest, _ := strings.Cut(f[5], "/")
-	if f[2] == "sts" && resource == "assumed-role" {
-		write := ""
-		if role, _, ok := cutLast(m.ARN[strings.IndexByte(m.ARN, '/')+1:]); ok {
-			orig := strings.SplitN(m.ARN, ":", 6)
-			write = fmt.Sprintf("arn:%s:iam::%s:role/%s, which lets in every session of the role", orig[1], orig[4], role)
-		}
-		fail(RuleSessionARN, "", write)
-		return
-	}
-	if resource == "instance-profile" {
-		fail(RuleInstanceProfile, "", "the ARN of the profile's role (aws iam get-instance-profile shows it; its name can differ)")
-		return
-	}
-	switch {
-	case !slices.Contains(partitions, f[1]):
-		fail(RuleNoIdentity, fmt.Sprintf("the ARN names the unknown partition %q", f[1]), "one of "+strings.Join(partitions, ", "))
-		return
-	case CheckAccountID(f[4]) != nil:
-		fail(RuleNoIdentity, fmt.Sprintf("the ARN names %q where the account's 12 digits belong", f[4]), "the 12 digits")
-		return
-	case f[3] != "" || f[2] != "iam" && f[2]+resource != "stsfederated-user":
-		fail(RuleNoIdentity, "the ARN is none of IAM", "")
-		return
-	}
-	name := rest[strings.LastIndexByte(rest, '/')+1:]
-	if resource != "root" && (rest == "" || checkName(m.ARN, name, 64) != nil || name == "" || !printable(rest)) {
-		write := ""
-		if strings.ContainsAny(rest, "*?") {
-			write = "each ARN, or the account in mapAccounts: the authenticator knows no patterns"
-		}
-		fail(RuleNoIdentity, fmt.Sprintf("the ARN names %q, which no IAM name can be", rest), write)
-		return
-	}
-	switch {
-	case resource == "role" && rest != name:
-		at := strings.LastIndexByte(m.ARN, '/')
-		bare := m.ARN[:strings.IndexByte(m.ARN, '/')+1] + m.ARN[at+1:]
-		f := fail(RuleRolePath, "", bare)
-		if l.free(bare) {
+		if l.free(fault.bare) {
 			want := m.Entry
-			want.ARN = bare
-			f.fix = l.replaceIn(kind, i, "arn", m.ARN, bare, want)
+			want.ARN = fault.bare
+			f.fix = l.replaceIn(kind, i, "arn", m.ARN, fault.bare, want)
 		} else {
 			f.Consequence = ruleOf(RuleRolePath).Consequence + "; another entry maps the role"
 			f.Write = "no such entry, or its groups in the other one"
 		}
+		return
+	}
+	resource, rest, _ := strings.Cut(strings.SplitN(key(m.ARN), ":", 6)[5], "/")
+	switch {
 	case resource == "root" && rest == "":
 		l.entry(kind, i, "arn", RuleRootARN, "")
 	case resource == "role" && kind == User, resource == "user" && kind == Role:
 		other := map[Kind]Kind{Role: User, User: Role}[kind]
 		f := l.entry(kind, i, "arn", RuleWrongList, fmt.Sprintf("the ARN of a %s stands in %s", other, kind.Key()))
 		f.Write = fmt.Sprintf("the entry in %s, with %sarn", other.Key(), other)
-	case resource != "role" && resource != "user" && f[2] != "sts":
-		fail(RuleNoIdentity, "the ARN is none of a role or user", "")
 	}
 }
 
@@ -434,7 +375,7 @@ func (l *linter) username(kind Kind, i int) {
 		return
 	}
 	l.name(kind, i, "username", m.Username, -1)
-	if !hasSession(m) && strings.Trim(stripPlaceholders(m.Username, "{{SessionName}}", "{{SessionNameRaw}}"), " ") == "" {
+	if !isRole(&m.Entry) && strings.Trim(stripPlaceholders(m.Username, "{{SessionName}}", "{{SessionNameRaw}}"), " ") == "" {
 		l.entry(kind, i, "username", RuleEmptyUsername, "a user has no session: {{SessionName}} becomes nothing").Write = "the user's name"
 	}
 	if rest, ok := strings.CutPrefix(m.Username, "system:"); ok && !strings.HasPrefix(rest, "node:") {
@@ -479,7 +420,7 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 			}
 		}
 	}
-	session := hasSession(&l.list(kind)[i])
+	session := isRole(&l.list(kind)[i].Entry)
 	if !session && strings.Contains(s, "{{EC2PrivateDNSName}}") {
 		place(l.entry(kind, i, field, RuleInstanceOnly, ""))
 	}
@@ -595,7 +536,7 @@ func (l *linter) nodes(kind Kind, i int) {
 	m := &l.list(kind)[i]
 	instance := strings.Contains(m.Username, "{{EC2PrivateDNSName}}")
 	nodes, boot := slices.Contains(m.Groups, nodesGroup), slices.Contains(m.Groups, bootstrappersGroup)
-	if hasSession(m) && instance && (!nodes || !boot) {
+	if isRole(&m.Entry) && instance && (!nodes || !boot) {
 		f := l.entry(kind, i, "groups", RuleNodeGroups, "the entry of nodes lacks "+nodesGroup)
 		f.Consequence = "its nodes cannot join the cluster"
 		if nodes {
@@ -796,13 +737,17 @@ func (l *linter) masters() {
 	}
 	for _, list := range [][]mapping{l.roles, l.users} {
 		for i := range list {
-			if list[i].inForce() && slices.Contains(list[i].Groups, Masters) {
+			if m := &list[i]; m.inForce() && slices.Contains(m.Groups, Masters) && m.Unmatched() == "" {
 				return
 			}
 		}
 	}
 	l.add(RuleNoMasters, "", "")
 }
+
+// refuseAt is the size in bytes from which on the agent leaves new entries out, but
+// for the roles of live nodes: 95 % of what the API server takes.
+const refuseAt = Limit / 100 * 95
 
 func (l *linter) size() {
 	n := (&Document{data: l.data}).Size()

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/test/corpus"
 )
 
 const testRole = "arn:aws:iam::111122223333:role/a"
@@ -212,18 +214,18 @@ func TestLint(t *testing.T) {
 // Every rule is shown by a case.
 func TestEveryRuleHasACase(t *testing.T) {
 	t.Parallel()
-	seen := map[string]bool{RuleGone: true, RuleNoMasters: true} // tests of their own
+	seen := map[RuleID]bool{RuleGone: true, RuleNoMasters: true} // tests of their own
 	for _, c := range lintCases {
 		for _, w := range c.want {
-			seen[strings.Fields(w)[0]] = true
+			seen[RuleID(strings.Fields(w)[0])] = true
 		}
 	}
-	ids := map[string]bool{}
+	ids := map[RuleID]bool{}
 	for _, r := range Rules() {
 		if !seen[r.ID] {
 			t.Errorf("no case shows %s", r.ID)
 		}
-		if ids[r.ID] || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(r.ID) || r.Title == "" || r.Consequence == "" || r.Write == "" || r.Severity.rank() < 0 {
+		if ids[r.ID] || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(string(r.ID)) || r.Title == "" || r.Consequence == "" || r.Write == "" || r.Severity.rank() < 0 {
 			t.Errorf("rule %+v is doubled or says too little", r)
 		}
 		ids[r.ID] = true
@@ -258,11 +260,11 @@ func TestLintSaysWho(t *testing.T) {
 // as before, and is not mended again.
 func TestMend(t *testing.T) {
 	t.Parallel()
-	docs := readCorpus(t)
+	docs := corpus.Read(t, documents)
 	for _, c := range lintCases {
 		docs["case "+c.name] = document(c.key, c.text)
 	}
-	for i, text := range badTexts() {
+	for i, text := range corpus.BadTexts() {
 		docs[fmt.Sprintf("bad %d", i)] = map[string]string{"mapRoles": text, "mapUsers": text, "mapAccounts": text}
 	}
 	for name, data := range docs {
@@ -345,7 +347,7 @@ func mendBroken(data map[string]string) string {
 	return ""
 }
 
-func fatal(found []Finding, rules ...string) int {
+func fatal(found []Finding, rules ...RuleID) int {
 	n := 0
 	for _, f := range found {
 		if f.Severity == Fatal && slices.Contains(rules, f.Rule) {
@@ -357,7 +359,7 @@ func fatal(found []Finding, rules ...string) int {
 
 // FuzzLint lints and mends any text.
 func FuzzLint(f *testing.F) {
-	for _, data := range readCorpus(f) {
+	for _, data := range corpus.Read(f, documents) {
 		f.Add(data["mapRoles"], data["mapUsers"], data["mapAccounts"])
 	}
 	for _, c := range lintCases {
@@ -365,7 +367,7 @@ func FuzzLint(f *testing.F) {
 			f.Add(text, text, text)
 		}
 	}
-	for _, text := range badTexts() {
+	for _, text := range corpus.BadTexts() {
 		f.Add(text, text, text)
 	}
 	f.Fuzz(func(t *testing.T, roles, users, accounts string) {
@@ -377,7 +379,7 @@ func FuzzLint(f *testing.F) {
 		}
 		said := map[string]bool{}
 		for _, f := range Lint(data) {
-			if f.Severity == Fatal && slices.Contains([]string{RuleUnreadableKey, RuleUnquotedBraces, RuleTab}, f.Rule) {
+			if f.Severity == Fatal && slices.Contains([]RuleID{RuleUnreadableKey, RuleUnquotedBraces, RuleTab}, f.Rule) {
 				said[f.Key] = true
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/test/corpus"
 )
 
 // checkPlain holds what readPlain makes of a text against the parsers, and
@@ -116,7 +118,7 @@ func TestPlainTexts(t *testing.T) {
 
 // FuzzPlain holds readPlain against the parsers.
 func FuzzPlain(f *testing.F) {
-	for _, data := range readCorpus(f) {
+	for _, data := range corpus.Read(f, documents) {
 		f.Add(data["mapRoles"])
 	}
 	f.Add("- rolearn: a\n  username: 'b c' # d\n  groups:\n    - \"e\"\n    - f\n  syncedBy: rolecall\n")

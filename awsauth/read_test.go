@@ -63,6 +63,9 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			for i := range test.want { // all are of one kind
+				test.want[i].Index = i
+			}
 			if diff := cmp.Diff(test.want, doc.Entries(), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%q (-want +got):\n%s", test.text, diff)
 			}
@@ -127,18 +130,18 @@ func TestParseNamesEveryKey(t *testing.T) {
 	}
 }
 
-// TestDocumentIsNotChanged by a caller's hands on what it returned, nor by a plan.
+// TestDocumentIsNotChanged by a caller's hands on what it returned, nor by an edit.
 func TestDocumentIsNotChanged(t *testing.T) {
 	given := map[string]string{"mapRoles": unmarked(role("a", "a")), "x": "12345"}
 	doc := parse(t, given)
 	before := dump(doc)
 	given["mapRoles"] = "changed"
 	doc.Data()["x"] = "changed"
-	plan, err := MakePlan(doc, nil, Request{Now: now, Sources: []Source{from("file", role("b", "b"))}})
+	after, err := doc.Edit(map[Kind]*Edit{Role: {Add: []Entry{role("b", "b")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if dump(doc) != before || len(doc.Entries()) != 1 || len(plan.After.Entries()) != 2 {
+	if dump(doc) != before || len(doc.Entries()) != 1 || len(after.Entries()) != 2 {
 		t.Error("the document changed")
 	}
 	if want := len(unmarked(role("a", "a"))) + 5; doc.Size() != want {

@@ -16,7 +16,7 @@ import (
 
 // A mishap is what was mended in one line.
 type mishap struct {
-	rule          string
+	rule          RuleID
 	line, column  int
 	message       string
 	write, mended string

@@ -15,7 +15,6 @@ import (
 // Located is an entry of the document with its place.
 type Located struct {
 	Listed
-	Index        int    // in the list of its kind, from 0
 	Line, Column int    // in the key's text, from 1; 0 where they cannot be told
 	Why          string // why it does not answer, one clause; empty if it does
 }
@@ -159,7 +158,7 @@ func (d *Document) resolve(c caller) *Resolution {
 		if at[kind] == nil {
 			at[kind] = placesOf(kind, d.data[kind.Key()], len(list))
 		}
-		l := Located{Listed: Listed{list[i].Entry, list[i].mark, list[i].dropped}, Index: i, Why: why}
+		l := Located{Listed: Listed{list[i].Entry, i, list[i].mark, list[i].dropped}, Why: why}
 		l.Line, l.Column = at[kind].of(i, "arn")
 		return l
 	}
@@ -298,4 +297,27 @@ func (r *Resolution) render(c caller) {
 		r.Groups = append(r.Groups, fill(g))
 	}
 	slices.Sort(r.Open)
+}
+
+// Shadowed says of the entries, in the order of [Document.Entries], whether
+// another one answers for their ARN: the last of several in a list, and a role
+// before a user. Of two users whose ARNs differ in case alone a random one
+// answers; neither is said to be shadowed.
+func (d *Document) Shadowed() []bool {
+	out := make([]bool, len(d.roles)+len(d.users)+len(d.accounts))
+	answers := map[string]bool{}
+	for i, m := range slices.Backward(d.roles) {
+		if k := m.key(); m.inForce() {
+			out[i] = answers[k]
+			answers[k] = true
+		}
+	}
+	exact := map[string]bool{}
+	for i, m := range slices.Backward(d.users) {
+		if m.inForce() {
+			out[len(d.roles)+i] = answers[m.key()] || exact[m.ARN]
+			exact[m.ARN] = true
+		}
+	}
+	return out
 }

@@ -11,7 +11,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
-		for name, few := range map[string]string{"seeds": "1", "mangled": "200"} {
+		for name, few := range map[string]string{"mangled": "200"} {
 			if f := flag.Lookup(name); f.Value.String() == f.DefValue {
 				if err := f.Value.Set(few); err != nil {
 					fmt.Fprintln(os.Stderr, err)

@@ -97,7 +97,8 @@ type Safety struct {
 	OnConflict   OnConflict
 }
 
-// A RemovalLimit is how much of one source's entries a single write may remove.
+// A RemovalLimit is how many of the managed principals of one kind of source, and of
+// all, may lose access in an hour without approval; five always may.
 type RemovalLimit struct {
 	Percent int // 0 to 100
 }

@@ -34,6 +34,11 @@ const AgentsAnnotation = "rolecall.dev/agents"
 // the only safe thing left is that the process exits.
 var ErrStuck = errors.New("work still runs although its lease was lost: the process must exit")
 
+// ErrUnable is returned by work, wrapped, where this agent cannot do it although it
+// holds the Lease, and another agent may: it gives the Lease up, and stands back
+// longer each time that this happens again.
+var ErrUnable = errors.New("this agent cannot do the leader's work")
+
 // Config is what an [Elector] needs. Client, Namespace, Name and Identity are
 // required; the zero value of the others is a default.
 type Config struct {
@@ -80,6 +85,11 @@ type Config struct {
 	// released, or taken over from another agent, has none of these keys.
 	Annotations map[string]func() string
 
+	// SetBack is called when the Lease is seen older than it was seen before: the
+	// cluster was restored from a backup, and what was written since is gone. It must
+	// return at once. Nil: nobody is told.
+	SetBack func()
+
 	Logger     *slog.Logger          // nil: no log
 	Registerer prometheus.Registerer // nil: no metrics
 }
@@ -101,6 +111,7 @@ type Elector struct {
 
 	mu     sync.Mutex
 	seen   observer
+	newest string // resourceVersion of the Lease, the highest that was seen
 	status Status
 	told   bool             // the Lease has said how many agents there are
 	errs   map[string]error // by operation: the last answer, where it was an error
@@ -174,29 +185,43 @@ func (c *Config) check() error {
 //
 // When ctx ends, Run waits for work, however long that takes, releases the
 // Lease and returns nil. A lost Lease is no error: Run stands by again. Nor is
-// work that returns by itself: the Lease is released to whoever wants it, and
-// this agent stands by again after a backoff of seconds to a minute. The only
-// error is [ErrStuck].
+// work that returns by itself: the Lease is released, and this agent stands by again
+// after a backoff of seconds to a minute; of half a minute to ten minutes where work
+// returned [ErrUnable], and not shorter until it has led for two minutes without. The
+// only error is [ErrStuck].
 func (e *Elector) Run(ctx context.Context, work func(context.Context) error) error {
 	defer e.setMode(StandingBy)
-	backoff := e.backoff()
+	backoff, unable := e.backoff(), e.unable()
 	for starting := true; ; starting = false {
 		seen := e.standBy(ctx, starting)
 		if seen == nil {
 			break
 		}
-		begun := time.Now()
-		ended, err := e.campaign(ctx, seen, work)
+		var led time.Duration
+		ended, err := e.campaign(ctx, seen, func(ctx context.Context) error {
+			begun := time.Now()
+			defer func() { led = time.Since(begun) }()
+			return work(ctx)
+		})
 		if err != nil {
 			return err
 		}
-		if !ended || ctx.Err() != nil {
+		long := led > 2*backoff.Cap
+		if ended == nil || ctx.Err() != nil {
+			if long {
+				unable = e.unable()
+			}
 			continue
 		}
-		if time.Since(begun) > 2*backoff.Cap {
-			backoff = e.backoff()
+		var pause time.Duration
+		if errors.Is(ended, ErrUnable) {
+			pause = min(unable.Step(), unable.Cap)
+		} else {
+			if long {
+				backoff, unable = e.backoff(), e.unable()
+			}
+			pause = backoff.Step()
 		}
-		pause := backoff.Step()
 		e.log.Info("standing back from the election for a while", "pause", pause)
 		e.setMode(StandingBy)
 		if !sleep(ctx, pause) {
@@ -204,6 +229,12 @@ func (e *Elector) Run(ctx context.Context, work func(context.Context) error) err
 		}
 	}
 	return nil
+}
+
+// unable is for work that returns [ErrUnable]: long enough that another agent has
+// shown whether it can do it, and not so long that nobody is left where none can.
+func (e *Elector) unable() wait.Backoff {
+	return wait.Backoff{Duration: 10 * e.cfg.RetryPeriod, Factor: 2, Jitter: 0.5, Steps: math.MaxInt32, Cap: 10 * time.Minute}
 }
 
 // backoff is for work that returns by itself.

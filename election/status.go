@@ -8,6 +8,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/utils/ptr"
 )
 
@@ -77,6 +78,7 @@ func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) ver
 	if err != nil {
 		return unknown
 	}
+	e.lookBack(lease)
 	now := time.Now()
 	v := e.seen.look(lease, now)
 	holder := ""
@@ -101,6 +103,29 @@ func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) ver
 		}
 	}
 	return v
+}
+
+// lookBack notices that the Lease is older than it was seen before. The caller holds
+// mu.
+func (e *Elector) lookBack(lease *coordinationv1.Lease) {
+	version := ""
+	if lease != nil {
+		version = lease.ResourceVersion
+	}
+	was := e.newest
+	e.newest = version
+	if was == "" {
+		return
+	}
+	if version != "" {
+		if order, err := resourceversion.CompareResourceVersion(version, was); err != nil || order >= 0 {
+			return
+		}
+	}
+	e.log.Warn("the lease is older than before: the cluster was restored from a backup, or the lease deleted", "resource_version", version, "was", was)
+	if e.cfg.SetBack != nil {
+		e.cfg.SetBack()
+	}
 }
 
 // maxPublished is the longest text in bytes that is kept of what is published: an

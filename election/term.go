@@ -20,9 +20,9 @@ const campaignLimit = 4
 
 // campaign joins client-go's elector, which begins with what was seen of the Lease a
 // moment ago, and leads if it wins. It returns when another leader is in health,
-// after a term, or when ctx ends. ended reports that work returned by itself. The
+// after a term, or when ctx ends. ended is why work returned by itself, or nil. The
 // error is nil or ErrStuck.
-func (e *Elector) campaign(ctx context.Context, seen *sight, work func(context.Context) error) (ended bool, err error) {
+func (e *Elector) campaign(ctx context.Context, seen *sight, work func(context.Context) error) (ended, err error) {
 	e.setMode(Electing)
 	e.log.Debug("joining the elector")
 	l := newLease(e, seen)
@@ -47,7 +47,7 @@ func (e *Elector) campaign(ctx context.Context, seen *sight, work func(context.C
 		},
 	})
 	if err != nil {
-		return false, fmt.Errorf("election: %w", err) // New has checked all that it checks
+		return nil, fmt.Errorf("election: %w", err) // New has checked all that it checks
 	}
 
 	// The elector must not end with ctx: it renews until work has ended.
@@ -80,7 +80,7 @@ func (e *Elector) campaign(ctx context.Context, seen *sight, work func(context.C
 
 // lead runs work for one term and returns when it has returned, or ErrStuck.
 // stopped is closed when the elector has given up.
-func (e *Elector) lead(ctx context.Context, l *lease, stopped <-chan struct{}, work func(context.Context) error) (ended bool, err error) {
+func (e *Elector) lead(ctx context.Context, l *lease, stopped <-chan struct{}, work func(context.Context) error) (ended, err error) {
 	e.setMode(Leading)
 	defer e.setMode(Electing)
 	e.log.Info("leading")
@@ -131,12 +131,12 @@ func (e *Elector) lead(ctx context.Context, l *lease, stopped <-chan struct{}, w
 			switch {
 			case over != nil, ctx.Err() != nil:
 				tell(err)
-				return false, nil
+				return nil, nil
 			case err == nil:
 				err = errors.New("it returned without an error")
 			}
 			e.log.Warn("work ended by itself: giving the lease up", "err", err)
-			return true, nil
+			return err, nil
 		case <-done:
 			done = nil
 			e.log.Info("stopping work before the lease is released")
@@ -154,9 +154,9 @@ func (e *Elector) lead(ctx context.Context, l *lease, stopped <-chan struct{}, w
 			select {
 			case err := <-result: // in time, and the machine stood still
 				tell(err)
-				return false, nil
+				return nil, nil
 			default:
-				return false, ErrStuck
+				return nil, ErrStuck
 			}
 		}
 	}

@@ -101,17 +101,20 @@ func directory(a *awsfake.AWS) map[string]aws.Role {
 		a.AddRole(awsfake.Role{Name: fmt.Sprintf("AWSServiceRoleForSSO%02d", i), Path: awsfake.PermissionSetPath})
 	}
 
-	role := func(set, suffix, region string, created time.Time, others int) aws.Role {
+	role := func(set, suffix, region string, created time.Time, others ...string) aws.Role {
 		name := "AWSReservedSSO_" + set + "_" + suffix
+		for i := range others {
+			others[i] = sso + "AWSReservedSSO_" + set + "_" + others[i]
+		}
 		return aws.Role{Name: name, ARN: sso + region + name, Created: created, Others: others}
 	}
 	return map[string]aws.Role{
-		"Admin":            role("Admin", hexC, "", day(3), 2),
-		"Admin_RO":         role("Admin_RO", hexA, "eu-west-3/", day(1), 0),
-		"Admin_RO_" + hexB: role("Admin_RO_"+hexB, hexA, "", day(1), 0),
-		"admin":            role("admin", hexC, "", day(1), 0),
-		"A+d=m,i.n@-_":     role("A+d=m,i.n@-_", hexA, "us-gov-west-1/", day(1), 0),
-		"Tie":              role("Tie", hexB, "", day(1), 1),
+		"Admin":            role("Admin", hexC, "", day(3), hexA, hexB),
+		"Admin_RO":         role("Admin_RO", hexA, "eu-west-3/", day(1)),
+		"Admin_RO_" + hexB: role("Admin_RO_"+hexB, hexA, "", day(1)),
+		"admin":            role("admin", hexC, "", day(1)),
+		"A+d=m,i.n@-_":     role("A+d=m,i.n@-_", hexA, "us-gov-west-1/", day(1)),
+		"Tie":              role("Tie", hexB, "", day(1), hexA),
 	}
 }
 
@@ -468,7 +471,7 @@ func TestRolesOutsideThePath(t *testing.T) {
 		if (err != nil) != tc.bad || len(got) != tc.sets {
 			t.Errorf("%s: got %v, %v", tc.name, got, err)
 		}
-		if r, ok := got["Admin"]; ok && r.Others != 0 {
+		if r, ok := got["Admin"]; ok && len(r.Others) != 0 {
 			t.Errorf("%s: got %+v, want no others", tc.name, r)
 		}
 	}
@@ -515,7 +518,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := open(t, aws.Options{Registerer: reg}).Caller(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, aws.Options{Registerer: reg}).NodeRoles(t.Context(), []string{"node"}); err != nil {
+	if _, _, err := open(t, aws.Options{Registerer: reg}).NodeRoles(t.Context(), []string{"node"}); err != nil {
 		t.Fatal(err)
 	}
 	want := `

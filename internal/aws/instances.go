@@ -2,8 +2,10 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -24,37 +26,73 @@ const filterValues = 200
 // have one name: then both their roles are listed.
 //
 // It needs ec2:DescribeInstances and iam:GetInstanceProfile, and asks once for
-// 200 nodes and once for each instance profile. The error is an [*Error]; there
-// is no answer in part.
-func (d *Directory) NodeRoles(ctx context.Context, nodes []string) (map[string][]string, error) {
+// 200 nodes and once for each instance profile. A node whose instance profile
+// cannot be read, because it was deleted under the instance or because a policy
+// denies this one, is in failed with an [*Error] and not in roles. Where EC2 or
+// IAM cannot be asked, or denies all, the error is an [*Error] and there is no
+// answer about any node.
+func (d *Directory) NodeRoles(ctx context.Context, nodes []string) (roles map[string][]string, failed map[string]error, err error) {
 	profiles := map[string][]string{} // of nodes
 	for names := range slices.Chunk(dnsNames(nodes), filterValues) {
 		if err := d.describe(ctx, names, profiles); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	roles := map[string][]string{} // of profiles
-	for _, arns := range profiles {
-		for _, profile := range arns {
-			roles[profile] = nil
-		}
+	rolesOf, errOf, err := d.allProfileRoles(ctx, profiles)
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, profile := range slices.Sorted(maps.Keys(roles)) {
-		var err error
-		if roles[profile], err = d.profileRoles(ctx, profile); err != nil {
-			return nil, err
-		}
-	}
-	out := map[string][]string{}
+	roles, failed = map[string][]string{}, map[string]error{}
 	for node, arns := range profiles {
 		for _, profile := range arns {
-			out[node] = append(out[node], roles[profile]...)
+			if err := errOf[profile]; err != nil {
+				failed[node] = err
+			}
+			roles[node] = append(roles[node], rolesOf[profile]...)
 		}
-		if len(out[node]) == 0 {
-			delete(out, node)
+		if len(roles[node]) == 0 || failed[node] != nil {
+			delete(roles, node)
 		}
 	}
-	return out, nil
+	return roles, failed, nil
+}
+
+// allProfileRoles returns the roles of each instance profile of the nodes, or why
+// that profile cannot be read. The error says why none can.
+func (d *Directory) allProfileRoles(ctx context.Context, nodes map[string][]string) (roles map[string][]string, failed map[string]error, err error) {
+	roles, failed = map[string][]string{}, map[string]error{}
+	profiles := slices.Concat(slices.Collect(maps.Values(nodes))...)
+	slices.Sort(profiles)
+	var denied error
+	for _, profile := range slices.Compact(profiles) {
+		arns, err := d.profileRoles(ctx, profile)
+		if err == nil {
+			roles[profile] = arns
+			continue
+		}
+		if ctx.Err() != nil || !isAnswer(err) {
+			return nil, nil, err // each of the others would take as long
+		}
+		if Reason(err) == ReasonDenied {
+			denied = err
+		}
+		failed[profile] = err
+	}
+	if denied != nil && len(roles) == 0 {
+		return nil, nil, denied
+	}
+	return roles, failed, nil
+}
+
+// isAnswer reports whether an error is what IAM says of what was asked, and not that
+// it cannot be asked now.
+func isAnswer(err error) bool {
+	switch Reason(err) {
+	case ReasonThrottled, ReasonTimeout, ReasonUnreachable:
+		return false
+	}
+	var status interface{ HTTPStatusCode() int }
+	return !errors.As(err, &status) || status.HTTPStatusCode() < http.StatusInternalServerError
 }
 
 // dnsNames leaves out what is no DNS name: a filter takes wildcards.

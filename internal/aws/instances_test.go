@@ -29,9 +29,9 @@ func TestNodeRoles(t *testing.T) {
 	a.SetInstance("other"+domain, "eks-workers") // nobody asks for it
 	nodes = append(nodes, nodes[0], "i-0123456789abcdef0"+domain, "between"+domain, "gone"+domain, "*", "", "A b", "ip-10-0-0-*"+domain)
 
-	got, err := open(t, aws.Options{}).NodeRoles(t.Context(), nodes)
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
+	got, failed, err := open(t, aws.Options{}).NodeRoles(t.Context(), nodes)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil || len(failed) > 0 {
+		t.Errorf("%v, %v (-want +got):\n%s", err, failed, diff)
 	}
 	// 450 and a few names are three filters of 200, their answers five pages.
 	if n := a.Requests("DescribeInstances"); n != 5 {
@@ -42,22 +42,64 @@ func TestNodeRoles(t *testing.T) {
 	}
 }
 
-// Half an answer is none.
+// An EC2 or IAM that cannot be asked, or denies all, is an error of the whole.
 func TestNodeRolesFail(t *testing.T) {
-	for operation, action := range map[string]string{"DescribeInstances": "ec2:DescribeInstances", "GetInstanceProfile": "iam:GetInstanceProfile"} {
+	for _, tc := range []struct {
+		operation, action string
+		fault             awsfake.Fault
+	}{
+		{"DescribeInstances", "ec2:DescribeInstances", awsfake.Fault{Kind: awsfake.FaultDenied, Page: 2}},
+		{"GetInstanceProfile", "iam:GetInstanceProfile", awsfake.Deny()},
+		{"GetInstanceProfile", "iam:GetInstanceProfile", awsfake.Throttle(0)},
+		{"GetInstanceProfile", "iam:GetInstanceProfile", awsfake.Down()},
+		{"GetInstanceProfile", "iam:GetInstanceProfile", awsfake.Fault{Kind: awsfake.FaultInternal}},
+	} {
 		a := start(t, awsfake.AWSOptions{PageSize: 1})
-		a.SetProfile("p", "workers")
-		a.SetInstance("a", "p")
-		a.SetInstance("b", "p")
-		fault := awsfake.Fault{Kind: awsfake.FaultDenied}
-		if operation == "DescribeInstances" {
-			fault.Page = 2
+		for _, name := range []string{"a", "b"} {
+			a.SetProfile(name, "workers")
+			a.SetInstance(name, name)
 		}
-		a.Fail(operation, fault)
-		got, err := open(t, aws.Options{}).NodeRoles(t.Context(), []string{"a", "b"})
+		a.Fail(tc.operation, tc.fault)
+		got, perNode, err := open(t, aws.Options{MaxAttempts: 2}).NodeRoles(t.Context(), []string{"a", "b"})
 		var failed *aws.Error
-		if !errors.As(err, &failed) || failed.Action != action || got != nil {
-			t.Errorf("%s denied: %v, %v", operation, got, err)
+		if !errors.As(err, &failed) || failed.Action != tc.action || got != nil || perNode != nil {
+			t.Errorf("%s, fault %d: %v, %v, %v", tc.operation, tc.fault.Kind, got, perNode, err)
+		}
+		if n := a.Requests("GetInstanceProfile"); tc.fault.Kind != awsfake.FaultDenied && n > 2 {
+			t.Errorf("%s, fault %d: %d requests, want those for one profile", tc.operation, tc.fault.Kind, n)
+		}
+	}
+}
+
+// A profile that cannot be read is an error of its nodes alone.
+func TestNodeRolesOfDeletedProfile(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		fault  *awsfake.Fault // of the first profile that is asked about
+		reason string
+	}{
+		{"deleted", nil, aws.ReasonNotFound},
+		{"denied", &awsfake.Fault{Kind: awsfake.FaultDenied, Times: 1}, aws.ReasonDenied},
+		{"hollow", &awsfake.Fault{Kind: awsfake.FaultHollow, Times: 1}, aws.ReasonTruncated},
+	} {
+		a := start(t, awsfake.AWSOptions{})
+		a.SetProfile("there", "workers")
+		a.SetInstance("bad", "aaa")
+		a.SetInstance("good", "there")
+		if tc.fault != nil {
+			a.SetProfile("aaa", "workers")
+			a.Fail("GetInstanceProfile", *tc.fault)
+		}
+		got, failed, err := open(t, aws.Options{}).NodeRoles(t.Context(), []string{"bad", "good", "none"})
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		want := map[string][]string{"good": {"arn:aws:iam::111122223333:role/workers"}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
+		if len(failed) != 1 || aws.Reason(failed["bad"]) != tc.reason {
+			t.Errorf("%s: failed %v, want bad alone, %s", tc.name, failed, tc.reason)
 		}
 	}
 }

@@ -120,12 +120,13 @@ func TestMoto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	role := func(path, name string, others int) aws.Role {
-		return aws.Role{Name: name, ARN: "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/" + path + name, Others: others}
+	const ssoPath = "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/"
+	role := func(path, name string, others ...string) aws.Role {
+		return aws.Role{Name: name, ARN: ssoPath + path + name, Others: others}
 	}
 	want := map[string]aws.Role{
-		"Admin":    role("", "AWSReservedSSO_Admin_"+hexB, 1),
-		"Admin_RO": role("eu-west-3/", "AWSReservedSSO_Admin_RO_"+hexA, 0),
+		"Admin":    role("", "AWSReservedSSO_Admin_"+hexB, ssoPath+"AWSReservedSSO_Admin_"+hexA),
+		"Admin_RO": role("eu-west-3/", "AWSReservedSSO_Admin_RO_"+hexA),
 	}
 	if diff := cmp.Diff(want, sets, cmpopts.IgnoreFields(aws.Role{}, "Created")); diff != "" {
 		t.Errorf("permission sets (-want +got):\n%s", diff)

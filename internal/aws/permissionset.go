@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ type Role struct {
 	Name    string    // AWSReservedSSO_SET_SUFFIX
 	ARN     string    // as IAM says it, with its path
 	Created time.Time // when IAM Identity Center made it
-	Others  int       // older roles of the same set, left over from assignments made anew
+	Others  []string  // ARNs of the set's other roles, older ones left over from assignments made anew; sorted
 }
 
 // PermissionSets returns the role of every permission set that is assigned in
@@ -91,10 +92,12 @@ func newest(a, b Role) Role {
 	if a.Name == b.Name {
 		return a // a page that moved while it was read
 	}
-	others := a.Others + b.Others + 1
+	older := b
 	if d := a.Created.Compare(b.Created); d < 0 || d == 0 && a.Name < b.Name {
-		a = b
+		a, older = b, a
 	}
-	a.Others = others
+	others := append(slices.Concat(a.Others, older.Others), older.ARN)
+	slices.Sort(others)
+	a.Others = slices.DeleteFunc(slices.Compact(others), func(arn string) bool { return arn == a.ARN })
 	return a
 }

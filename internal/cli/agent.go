@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -26,7 +27,11 @@ import (
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/election"
 	"github.com/rolecall/rolecall/imds"
+	"github.com/rolecall/rolecall/internal/register"
+	"github.com/rolecall/rolecall/internal/register/configmap"
+	"github.com/rolecall/rolecall/internal/report"
 	"github.com/rolecall/rolecall/internal/roster"
+	"github.com/rolecall/rolecall/internal/source"
 )
 
 // The names that the manifests have.
@@ -49,6 +54,7 @@ type agentFlags struct {
 	renewDeadline time.Duration
 	retryPeriod   time.Duration
 	settleTime    time.Duration
+	giveWayAfter  time.Duration
 	daemonSet     string
 	agents        int
 
@@ -74,6 +80,7 @@ func (f *agentFlags) addTo(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.renewDeadline, "renew-deadline", election.DefaultRenewDeadline, "how long a leader tries to renew before it stops")
 	flags.DurationVar(&f.retryPeriod, "retry-period", election.DefaultRetryPeriod, "pause between two tries to renew or take the Lease")
 	flags.DurationVar(&f.settleTime, "settle-time", 2*time.Minute, "how long a new leader only adds if its config differs from the one applied last; kubelets update mounts up to 2 minutes apart")
+	flags.DurationVar(&f.giveWayAfter, "give-way-after", agent.DefaultGiveWayAfter, "how long a leader that cannot do its work keeps the Lease before it lets another agent try")
 	flags.StringVar(&f.daemonSet, "daemonset", defaultDaemonSet, "DaemonSet whose size tells how many agents there are; empty for none")
 	flags.IntVar(&f.agents, "agents", 0, "how many agents there are, where there is no DaemonSet")
 	flags.BoolVar(&f.reportOnly, "report-only", false, "report this node's role and never lead")
@@ -135,6 +142,9 @@ func (f *agentFlags) complete() error {
 	}
 	if err := checkPageAddress(f.statusPage); err != nil {
 		return err
+	}
+	if f.giveWayAfter <= 0 {
+		return fmt.Errorf("--give-way-after %s: write a duration above 0, for example %s", f.giveWayAfter, agent.DefaultGiveWayAfter)
 	}
 	if f.agents < 0 {
 		return fmt.Errorf("--agents %d: write how many agents there are", f.agents)
@@ -199,27 +209,24 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Registerer: registry,
 	}
 	if f.reportOnly {
+		p.reporter.LookAgain = reportOnlyLook
 		return p, nil
 	}
 	identity := election.Identity(f.nodeName)
 	p.config = config.NewWatcher(f.config, config.Options{Logger: log, Registerer: registry})
 	p.leader = agent.NewLeader(agent.Options{
-		Client:           client,
-		Namespace:        f.namespace,
-		AWSAuthNamespace: f.awsAuthNamespace,
-		AWSAuthName:      f.awsAuthName,
-		Roster:           nodes,
-		Self:             p.reporter.Self,
-		Directory:        p.dirs.open,
-		Instances:        p.dirs.instances,
-		NodeName:         f.nodeName,
-		Identity:         identity,
-		Version:          version.Version,
-		ConfigError:      p.configError,
-		SettleTime:       f.settleTime,
-		KeepWrites:       f.keepWrites(),
-		Logger:           log,
-		Registerer:       registry,
+		Register:     p.newRegister,
+		Env:          source.Env{Self: p.reporter.Self, Directory: p.dirs.open, Instances: p.dirs.instances},
+		Roster:       nodes,
+		WatchRoster:  nodes.Watch,
+		Events:       p.startEvents,
+		Identity:     identity,
+		Version:      version.Version,
+		ConfigError:  p.configError,
+		SettleTime:   f.settleTime,
+		GiveWayAfter: f.giveWayAfter,
+		Logger:       log,
+		Registerer:   registry,
 	})
 	// Renewals have a connection of their own: one that queues behind other
 	// requests is a lost lease. It is made by the first write of the Lease. Without a
@@ -242,12 +249,44 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		RetryPeriod:   f.retryPeriod,
 		Agents:        f.agents,
 		CountAgents:   p.countAgents(),
-		Annotations:   map[string]func() string{agent.StatusAnnotation: p.leader.Published},
+		Annotations:   map[string]func() string{report.StatusAnnotation: p.leader.Published},
+		SetBack:       p.reporter.Again,
 		Logger:        log,
 		Registerer:    registry,
 	})
 	return p, err
 }
+
+// newRegister makes aws-auth for one term.
+func (p *process) newRegister(wrote func(object string, err error)) register.Register {
+	return configmap.New(p.registerOptions(wrote))
+}
+
+func (p *process) registerOptions(wrote func(object string, err error)) configmap.Options {
+	return configmap.Options{
+		Client:           p.client,
+		Namespace:        p.flags.namespace,
+		AWSAuthNamespace: p.flags.awsAuthNamespace,
+		AWSAuthName:      p.flags.awsAuthName,
+		NodeName:         p.flags.nodeName,
+		KeepWrites:       p.flags.keepWrites(),
+		Wrote:            wrote,
+		Logger:           p.log,
+	}
+}
+
+// startEvents records Events on aws-auth until ctx ends.
+func (p *process) startEvents(ctx context.Context) (*report.Events, func()) {
+	on := &corev1.ConfigMap{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.flags.awsAuthNamespace, Name: p.flags.awsAuthName},
+	}
+	return report.StartEvents(ctx, p.client.CoreV1().Events(p.flags.awsAuthNamespace), p.flags.nodeName, on)
+}
+
+// reportOnlyLook is how often an agent that reads no election's Lease looks at its
+// report: 5,000 of them make six requests a second.
+const reportOnlyLook = 15 * time.Minute
 
 // configError is since when an edit of the config is refused, and why.
 func (p *process) configError() (since time.Time, err error) {
@@ -258,7 +297,7 @@ func (p *process) configError() (since time.Time, err error) {
 // identify asks IMDS until it answers, and logs each new reason why it does
 // not. With --once it is asked once, which takes 10 s at most: the machine may
 // be none of the cluster's nodes.
-func (p *process) identify(client *imds.Client) func(context.Context) (agent.Node, error) {
+func (p *process) identify(client *imds.Client) func(context.Context) (source.Node, error) {
 	var last errorBox
 	p.imdsErr = last.get
 	ask := func(ctx context.Context) (imds.Identity, error) {
@@ -270,10 +309,10 @@ func (p *process) identify(client *imds.Client) func(context.Context) (agent.Nod
 	if p.flags.once {
 		ask = client.Identity
 	}
-	return func(ctx context.Context) (agent.Node, error) {
+	return func(ctx context.Context) (source.Node, error) {
 		id, err := ask(ctx)
 		if err != nil {
-			return agent.Node{}, err
+			return source.Node{}, err
 		}
 		last.set(nil)
 		p.dirs.region.Store(&id.Region)
@@ -317,7 +356,7 @@ func (p *process) run(ctx context.Context) error {
 		loaded := false
 		g.Go(func() error {
 			return p.config.Run(ctx, func(file *config.File) {
-				p.leader.Apply(specOf(file))
+				p.leader.Apply(file)
 				if !loaded {
 					loaded = true
 					close(first)
@@ -356,19 +395,31 @@ func (p *process) once(ctx context.Context) error {
 	if err := p.reporter.Once(ctx); err != nil {
 		p.log.Warn("this node's role is not reported", "err", err)
 	}
-	p.leader.Apply(specOf(file))
-	out, err := p.leader.Once(ctx, false)
-	if err != nil {
-		return err
+	env := source.Env{Logger: p.log, Self: p.reporter.Self, Directory: p.dirs.open, Instances: p.dirs.instances, Now: time.Now}
+	sources := source.NewSet(source.Kinds(), env)
+	if err := sources.Refresh(ctx, &file.Config); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		p.log.Debug("a source could not be asked wholly", "err", err)
 	}
-	for _, c := range out.Plan.Conflicts {
-		p.log.Warn("a foreign entry stands in the way and is kept", "arn", c.Foreign.ARN, "sources", c.Sources)
+	options := p.registerOptions(nil)
+	options.Unattended = true
+	pipeline := agent.Reconciler{
+		Register: configmap.New(options), Sources: sources, Roster: roster.New(p.client.CoordinationV1().Leases(p.flags.namespace)), Logger: p.log, Now: time.Now,
 	}
-	if !out.Wrote {
+	out := pipeline.Reconcile(ctx, file, true)
+	report.NewTeller(p.log, nil).Tell(out)
+	switch {
+	case out.Err != nil:
+		return out.Err
+	case out.Problem() != nil:
+		return out.Problem()
+	case !out.Wrote:
 		p.log.Info("aws-auth is right as it is")
 	}
-	if len(out.Failed) > 0 {
-		return failedSources(out.Failed)
+	if len(out.Asked.Errs) > 0 {
+		return failedSources(out.Asked.Errs)
 	}
 	return nil
 }
@@ -409,7 +460,29 @@ func (p *process) ready() []agent.Check {
 				return agent.Notice, s.Err.Error()
 			}
 			return agent.Good, fmt.Sprintf("%s, %q leads", s.Mode, s.Leader)
-		}})
+		}},
+		agent.Check{Name: "reconcile", Look: func() (agent.Health, string) { return reconcileHealth(p.leader.View()) }})
+}
+
+// reconcileHealth says how a leader's last reconcile went; an agent that does not lead
+// has none. All that a person should look at is a notice: another agent could do no
+// better.
+func reconcileHealth(view *report.View) (agent.Health, string) {
+	if view == nil {
+		return agent.Good, ""
+	}
+	r := view.Last
+	switch problem := r.Problem(); {
+	case problem != nil:
+		return agent.Notice, problem.Error()
+	case len(r.Change.Left) > 0:
+		left := &r.Change.Left[0]
+		return agent.Notice, fmt.Sprintf("%s left out, the first of them the %s of %s: %s",
+			counted(len(r.Change.Left), "change is", "changes are"), left.Op, left.Entry.ARN, left.Why)
+	case r.Settling != report.Settled:
+		return agent.Notice, "it only adds: " + settlingText(r.Settling)
+	}
+	return agent.Good, string(r.Outcome())
 }
 
 // configHealth says how the config stands. A refused edit is a notice: the

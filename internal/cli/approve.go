@@ -18,6 +18,9 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
+	"github.com/rolecall/rolecall/internal/report"
 	"github.com/rolecall/rolecall/internal/visible"
 )
 
@@ -26,10 +29,10 @@ const approveManager = "rolecall-approve"
 
 const (
 	// minFor and maxFor bound --for. The leader's clock judges an approval, not
-	// the clock here, and one that ends more than awsauth.MaxApproval after its
+	// the clock here, and one that ends more than configmap.MaxApproval after its
 	// now counts for nothing.
 	minFor = time.Minute
-	maxFor = awsauth.MaxApproval - time.Hour
+	maxFor = configmap.MaxApproval - time.Hour
 
 	approvePoll = 500 * time.Millisecond
 )
@@ -49,13 +52,14 @@ func newApprove() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "approve [HOLD...]",
 		Short: "List the removals that are held back, or let them go on",
-		Long: `A write that would remove more than safety.removalLimit of one source's entries,
-or after which nobody would be in system:masters, waits for a person. Without
-arguments the command lists what waits. With the IDs of holds it shows every
-entry that would go, asks, and approves exactly that: an ID stands for these
-very changes, and if the leader would do others by then, it asks again.
+		Long: `A write by which more principals would lose access in an hour than
+safety.removalLimit allows, or after which nobody could log in with
+system:masters, waits for a person. Without arguments the command lists what
+waits. With the IDs of holds it shows every entry that would go, asks, and
+approves exactly that: an ID stands for these very changes, and if the leader
+would do others by then, it asks again.
 
-The approval is the annotation ` + awsauth.ApprovalAnnotation + ` on aws-auth, so it takes the
+The approval is the annotation ` + configmap.ApprovalAnnotation + ` on aws-auth, so it takes the
 right to update aws-auth, and to get the ledger in the agents' namespace. The
 leader acts as soon as it sees it; the command waits for that and says what
 came of it. Approvals end by themselves, see --for.
@@ -119,9 +123,9 @@ func (f *approveFlags) complete(cmd *cobra.Command, args []string, _ string) ([]
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var found []cobra.Completion
-	for i := range ledger.Held {
-		if h := &ledger.Held[i]; !slices.Contains(args, h.ID) {
-			found = append(found, cobra.CompletionWithDesc(h.ID, whyHeld(h)))
+	for i := range ledger.Removals {
+		if h := &ledger.Removals[i]; !slices.Contains(args, h.ID) {
+			found = append(found, cobra.CompletionWithDesc(h.ID, report.WhyPending(h)))
 		}
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
@@ -135,7 +139,7 @@ type holdList struct {
 }
 
 type listedHold struct {
-	awsauth.Hold
+	plan.PendingRemoval
 	Approved *bool `json:"approved,omitempty"` // missing where aws-auth cannot be read
 }
 
@@ -146,15 +150,15 @@ func (f *approveFlags) list(ctx context.Context, o *objects, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	list := holdList{APIVersion: config.APIVersion, Kind: "HoldList", Items: make([]listedHold, len(ledger.Held))}
+	list := holdList{APIVersion: config.APIVersion, Kind: "HoldList", Items: make([]listedHold, len(ledger.Removals))}
 	cm, err := o.awsAuth(approveManager, dryRunNone).Get(ctx)
 	if err != nil {
 		complain(stderr, "warning", fmt.Sprintf("what is approved already is not known: %v", err))
 	}
-	for i, h := range ledger.Held {
-		list.Items[i].Hold = h
+	for i, h := range ledger.Removals {
+		list.Items[i].PendingRemoval = h
 		if err == nil {
-			list.Items[i].Approved = new(slices.Contains(awsauth.Approved(cm.Annotations[awsauth.ApprovalAnnotation], time.Now()), h.ID))
+			list.Items[i].Approved = new(slices.Contains(configmap.Approved(cm.Annotations[configmap.ApprovalAnnotation], time.Now()), h.ID))
 		}
 	}
 	if !f.text() {
@@ -171,7 +175,7 @@ func (f *approveFlags) list(ctx context.Context, o *objects, stdout, stderr io.W
 		if h.Approved != nil {
 			approved = map[bool]string{true: "yes", false: "no"}[*h.Approved]
 		}
-		rows = append(rows, []string{h.ID, sourceOf(&h.Hold), fmt.Sprintf("%d of %d", len(h.Changes), h.Of), age(h.Since), approved})
+		rows = append(rows, []string{h.ID, sourceOf(&h.PendingRemoval), fmt.Sprintf("%d of %d", len(h.Changes), h.Of), age(h.Since), approved})
 	}
 	if err := printTable(stdout, rows); err != nil {
 		return err
@@ -182,12 +186,12 @@ func (f *approveFlags) list(ctx context.Context, o *objects, stdout, stderr io.W
 
 // approvalReport is what was approved as -o json and -o yaml print it.
 type approvalReport struct {
-	APIVersion string         `json:"apiVersion"`
-	Kind       string         `json:"kind"`
-	Until      time.Time      `json:"until"`
-	DryRun     dryRun         `json:"dryRun,omitempty"`
-	Holds      []awsauth.Hold `json:"holds"`
-	Outcomes   []outcome      `json:"outcomes,omitempty"` // missing where nobody waited for the leader
+	APIVersion string                `json:"apiVersion"`
+	Kind       string                `json:"kind"`
+	Until      time.Time             `json:"until"`
+	DryRun     dryRun                `json:"dryRun,omitempty"`
+	Holds      []plan.PendingRemoval `json:"holds"`
+	Outcomes   []outcome             `json:"outcomes,omitempty"` // missing where nobody waited for the leader
 }
 
 func (f *approveFlags) approve(ctx context.Context, o *objects, ids []string, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -231,33 +235,33 @@ func (f *approveFlags) approve(ctx context.Context, o *objects, ids []string, st
 }
 
 // find looks the holds up in the ledger.
-func (f *approveFlags) find(ctx context.Context, o *objects, ids []string) ([]awsauth.Hold, error) {
+func (f *approveFlags) find(ctx context.Context, o *objects, ids []string) ([]plan.PendingRemoval, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	ledger, err := o.ledger(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var found []awsauth.Hold
+	var found []plan.PendingRemoval
 	var errs []error
 	for _, id := range ids {
-		i := slices.IndexFunc(ledger.Held, func(h awsauth.Hold) bool { return h.ID == id })
+		i := slices.IndexFunc(ledger.Removals, func(h plan.PendingRemoval) bool { return h.ID == id })
 		switch {
 		case i < 0:
 			errs = append(errs, fmt.Errorf("%q is not held back now", id))
-		case !slices.ContainsFunc(found, func(h awsauth.Hold) bool { return h.ID == id }):
-			found = append(found, ledger.Held[i])
+		case !slices.ContainsFunc(found, func(h plan.PendingRemoval) bool { return h.ID == id }):
+			found = append(found, ledger.Removals[i])
 		}
 	}
 	if len(errs) == 0 {
 		return found, nil
 	}
 	held := "nothing is"
-	if len(ledger.Held) > 0 {
+	if len(ledger.Removals) > 0 {
 		var list []string
-		for i := range ledger.Held {
-			h := &ledger.Held[i]
-			list = append(list, fmt.Sprintf("%s (%s)", h.ID, whyHeld(h)))
+		for i := range ledger.Removals {
+			h := &ledger.Removals[i]
+			list = append(list, fmt.Sprintf("%s (%s)", h.ID, report.WhyPending(h)))
 		}
 		held = "what is: " + strings.Join(list, ", ")
 	}
@@ -265,12 +269,12 @@ func (f *approveFlags) find(ctx context.Context, o *objects, ids []string) ([]aw
 }
 
 // renderHolds prints every change that an approval would let go on.
-func renderHolds(w io.Writer, holds []awsauth.Hold, name string, colour bool) error {
+func renderHolds(w io.Writer, holds []plan.PendingRemoval, name string, colour bool) error {
 	c := newPalette(colour)
 	var b bytes.Buffer
 	for i := range holds {
 		h := &holds[i]
-		fmt.Fprintf(&b, "%s%s%s: %s; held back for %s. In %s the leader would\n", c.yellow, h.ID, c.reset, whyHeld(h), age(h.Since), visible.Text(name))
+		fmt.Fprintf(&b, "%s%s%s: %s; held back for %s. In %s the leader would\n", c.yellow, h.ID, c.reset, visible.Text(report.WhyPending(h)), age(h.Since), visible.Text(name))
 		for j := range h.Changes {
 			renderChange(&b, &h.Changes[j], c)
 		}
@@ -280,7 +284,7 @@ func renderHolds(w io.Writer, holds []awsauth.Hold, name string, colour bool) er
 	return err
 }
 
-func question(holds []awsauth.Hold) string {
+func question(holds []plan.PendingRemoval) string {
 	changed := map[string]bool{}
 	removed := map[string]bool{}
 	for i := range holds {
@@ -316,9 +320,9 @@ func (f *approveFlags) annotate(ctx context.Context, o *objects, ids []string, u
 		if cm.ResourceVersion == "" {
 			return fmt.Errorf("there is no %s: the leader puts a deleted one back by itself; see rolecall history", o.name())
 		}
-		value := cm.Annotations[awsauth.ApprovalAnnotation]
+		value := cm.Annotations[configmap.ApprovalAnnotation]
 		for _, id := range ids {
-			if value, err = awsauth.Approve(value, id, time.Now(), until); err != nil {
+			if value, err = configmap.Approve(value, id, time.Now(), until); err != nil {
 				return err
 			}
 		}
@@ -326,7 +330,7 @@ func (f *approveFlags) annotate(ctx context.Context, o *objects, ids []string, u
 		if cm.Annotations == nil {
 			cm.Annotations = map[string]string{}
 		}
-		cm.Annotations[awsauth.ApprovalAnnotation] = value
+		cm.Annotations[configmap.ApprovalAnnotation] = value
 		if f.dryRun == dryRunClient {
 			return nil
 		}
@@ -358,8 +362,8 @@ func (r *outcome) String() string {
 }
 
 // await waits until the leader holds none of these back any more.
-func (f *approveFlags) await(ctx context.Context, o *objects, holds []awsauth.Hold, until time.Time) ([]outcome, error) {
-	var ledger *awsauth.Ledger
+func (f *approveFlags) await(ctx context.Context, o *objects, holds []plan.PendingRemoval, until time.Time) ([]outcome, error) {
+	var ledger *plan.State
 	var cm *corev1.ConfigMap
 	var lastErr error
 	err := wait.PollUntilContextTimeout(ctx, approvePoll, f.timeout, true, func(ctx context.Context) (bool, error) {
@@ -368,7 +372,7 @@ func (f *approveFlags) await(ctx context.Context, o *objects, holds []awsauth.Ho
 			return false, nil
 		}
 		for i := range holds {
-			if heldAs(ledger, func(h *awsauth.Hold) bool { return h.ID == holds[i].ID }) != "" {
+			if heldAs(ledger, func(h *plan.PendingRemoval) bool { return h.ID == holds[i].ID }) != "" {
 				return false, nil
 			}
 		}
@@ -394,7 +398,7 @@ func (f *approveFlags) await(ctx context.Context, o *objects, holds []awsauth.Ho
 	return out, nil
 }
 
-func outcomeOf(h *awsauth.Hold, doc *awsauth.Document, ledger *awsauth.Ledger) outcome {
+func outcomeOf(h *plan.PendingRemoval, doc *awsauth.Document, ledger *plan.State) outcome {
 	r := outcome{ID: h.ID, Changes: len(h.Changes)}
 	listed := doc.Entries()
 	for i := range h.Changes {
@@ -407,11 +411,11 @@ func outcomeOf(h *awsauth.Hold, doc *awsauth.Document, ledger *awsauth.Ledger) o
 			r.Done++
 			continue
 		}
-		r.Standing = cmp.Or(r.Standing, heldAs(ledger, func(other *awsauth.Hold) bool {
-			return slices.ContainsFunc(other.Changes, func(o awsauth.Change) bool { return awsauth.SameARN(o.Entry.ARN, c.Entry.ARN) })
+		r.Standing = cmp.Or(r.Standing, heldAs(ledger, func(other *plan.PendingRemoval) bool {
+			return slices.ContainsFunc(other.Changes, func(o plan.Change) bool { return awsauth.SameARN(o.Entry.ARN, c.Entry.ARN) })
 		}))
 	}
-	r.Instead = heldAs(ledger, func(other *awsauth.Hold) bool { return other.Source == h.Source })
+	r.Instead = heldAs(ledger, func(other *plan.PendingRemoval) bool { return other.Source == h.Source })
 	if r.Instead != "" && r.Standing == r.Instead {
 		r.Standing = ""
 	}
@@ -419,10 +423,10 @@ func outcomeOf(h *awsauth.Hold, doc *awsauth.Document, ledger *awsauth.Ledger) o
 }
 
 // heldAs is the ID of the first hold that is so.
-func heldAs(ledger *awsauth.Ledger, is func(*awsauth.Hold) bool) string {
-	for i := range ledger.Held {
-		if is(&ledger.Held[i]) {
-			return ledger.Held[i].ID
+func heldAs(ledger *plan.State, is func(*plan.PendingRemoval) bool) string {
+	for i := range ledger.Removals {
+		if is(&ledger.Removals[i]) {
+			return ledger.Removals[i].ID
 		}
 	}
 	return ""

@@ -13,8 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 )
 
 // requestTimeout bounds what is asked of the API server at a time.
@@ -78,22 +79,28 @@ var errNoLedger = errors.New("there is no ledger")
 
 // ledger reads what the leader has written down. It needs no more right than
 // "get" of that ConfigMap.
-func (o *objects) ledger(ctx context.Context) (*awsauth.Ledger, error) {
-	cm, err := o.client.CoreV1().ConfigMaps(o.namespace).Get(ctx, agent.LedgerName, metav1.GetOptions{})
+func (o *objects) ledger(ctx context.Context) (*plan.State, error) {
+	ledger, _, err := o.ledgerWithID(ctx)
+	return ledger, err
+}
+
+// ledgerWithID is ledger with the ID that stands for it.
+func (o *objects) ledgerWithID(ctx context.Context) (*plan.State, string, error) {
+	cm, err := o.client.CoreV1().ConfigMaps(o.namespace).Get(ctx, configmap.LedgerName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("%w (ConfigMap %s) in namespace %s: give the agents' namespace with -n; where it is the right one, no agent has led yet", errNoLedger, agent.LedgerName, o.namespace)
+		return nil, "", fmt.Errorf("%w (ConfigMap %s) in namespace %s: give the agents' namespace with -n; where it is the right one, no agent has led yet", errNoLedger, configmap.LedgerName, o.namespace)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read ConfigMap %s in namespace %s: %w", agent.LedgerName, o.namespace, err)
+		return nil, "", fmt.Errorf("read ConfigMap %s in namespace %s: %w", configmap.LedgerName, o.namespace, err)
 	}
-	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+	ledger, id, err := configmap.DecodeLedger(cm.BinaryData[configmap.LedgerKey])
 	switch {
-	case errors.Is(err, awsauth.ErrNewerLedger):
-		return nil, fmt.Errorf("ConfigMap %s in namespace %s: %w", agent.LedgerName, o.namespace, err)
+	case errors.Is(err, configmap.ErrNewerLedger):
+		return nil, "", fmt.Errorf("ConfigMap %s in namespace %s: %w", configmap.LedgerName, o.namespace, err)
 	case err != nil:
-		return nil, fmt.Errorf("ConfigMap %s in namespace %s is damaged: %w; a leader goes by the marks in aws-auth then, and writes it anew with its next change", agent.LedgerName, o.namespace, err)
+		return nil, "", fmt.Errorf("ConfigMap %s in namespace %s is damaged: %w; a leader goes by the marks in aws-auth then, and writes it anew with its next change", configmap.LedgerName, o.namespace, err)
 	}
-	return ledger, nil
+	return ledger, id, nil
 }
 
 // dryRun is kubectl's --dry-run.

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/internal/roster"
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/trial"
@@ -200,6 +202,19 @@ var examples = map[string][]example{
 		}, text: "All of it, with who asks for each entry:", run: "rolecall get"},
 		{text: "One, with why it is not in force:", run: "rolecall get arn:aws:iam::111122223333:role/break-glass -o wide"},
 	},
+	"rolecall handover": {
+		{
+			before: func(s *story) {
+				sample(true)(s)
+				s.Change(func(cm *corev1.ConfigMap) {
+					metav1.SetMetaDataAnnotation(&cm.ObjectMeta, configmap.InstallationAnnotation, "rolecall-blue")
+				})
+			},
+			text: "Another installation manages aws-auth; what a handover would mean:", run: "rolecall handover --dry-run",
+		},
+		{text: "From a script, without a question:", run: "rolecall handover --yes"},
+		{text: "Again, which writes nothing:", run: "rolecall handover"},
+	},
 	"rolecall history": {
 		{before: held, text: "What was written, when and by whom:", run: "rolecall history"},
 	},
@@ -239,6 +254,7 @@ var examples = map[string][]example{
 			sample(false)(s)
 			s.AWS.SetMembers("Developers", "ana", "ben", "cem", "dee", "eva", "fay", "gus", "ivy")
 		}, text: "A user has left the group and one has joined it:", run: "rolecall plan --config config.yaml", code: 1},
+		{text: "What a new leader would do of it until its config has settled:", run: "rolecall plan --config config.yaml --add-only", code: 1},
 	},
 	"rolecall recipe": {
 		{

@@ -170,7 +170,7 @@ func takesEnvironment(cmd *cobra.Command, f *pflag.Flag) bool {
 	switch cmd.Name() {
 	case "agent", "plan":
 		return true
-	case "status":
+	case "status", "handover":
 		if f.Name == "lease-name" || f.Name == "daemonset" {
 			return true
 		}

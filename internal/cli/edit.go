@@ -15,6 +15,8 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/internal/visible"
 )
 
@@ -149,8 +151,7 @@ func (h *handEdit) show(ctx context.Context, planned *awsauth.Edited) error {
 		c := newPalette(colour(out))
 		for i := range planned.Changes {
 			change := planned.Changes[i]
-			change.Reason = ""
-			renderChange(&b, &change, c)
+			renderChange(&b, &plan.Change{Op: plan.Op(change.Op), Entry: change.Entry, Before: change.Before}, c)
 		}
 	}
 	if asks || h.diff {
@@ -184,10 +185,10 @@ func (h *handEdit) show(ctx context.Context, planned *awsauth.Edited) error {
 
 // lockouts says who would be locked out that nobody thinks of.
 func (h *handEdit) lockouts(planned *awsauth.Edited) []concern {
-	had, have := inGroup(planned.Before, awsauth.Masters), inGroup(planned.After, awsauth.Masters)
+	had, have := admins(planned.Before), admins(planned.After)
 	var found []concern
 	if len(had) > 0 && len(have) == 0 {
-		found = append(found, concern{"nobody would be in " + awsauth.Masters + " by aws-auth any more: only access entries, and who has made the cluster, could mend what goes wrong", true})
+		found = append(found, concern{"nobody could log in with " + awsauth.Masters + " by aws-auth any more: only access entries, and who has made the cluster, could fix what goes wrong", true})
 	}
 	had, have = inGroup(planned.Before, nodesGroup), inGroup(planned.After, nodesGroup)
 	if len(had) > 0 && len(have) == 0 {
@@ -201,12 +202,23 @@ func (h *handEdit) lockouts(planned *awsauth.Edited) []concern {
 	return found
 }
 
-// inGroup are the ARNs that are in a group.
+// admins are the ARNs by which people can log in as administrators.
+func admins(doc *awsauth.Document) []string {
+	var arns []string
+	for _, e := range doc.Mapped() {
+		if plan.IsAdmin(&e) {
+			arns = append(arns, e.ARN)
+		}
+	}
+	return arns
+}
+
+// inGroup are the ARNs that are in a group, and that a principal can have.
 func inGroup(doc *awsauth.Document, group string) []string {
 	var arns []string
 	shadowed := doc.Shadowed()
 	for i, l := range doc.Entries() {
-		if l.Dropped == "" && !shadowed[i] && slices.Contains(l.Groups, group) {
+		if l.Dropped == "" && !shadowed[i] && slices.Contains(l.Groups, group) && l.Unmatched() == "" {
 			arns = append(arns, l.ARN)
 		}
 	}
@@ -225,10 +237,10 @@ func (h *handEdit) owned(ctx context.Context, planned *awsauth.Edited) []concern
 	if why := known.complaint(planned.Before); why != "" {
 		complainUnless(h.quiet, h.stderr, why)
 	}
-	owners := planned.Before.Owners(known.ledger)
-	ours := map[string]*awsauth.Owner{}
+	owners := configmap.Owners(planned.Before, known.ledger)
+	ours := map[string]*configmap.Owner{}
 	for i, l := range planned.Before.Entries() {
-		if owners[i].Ours {
+		if owners[i].Managed {
 			ours[identity(&l.Entry)] = &owners[i]
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +15,10 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/internal/visible"
 )
 
@@ -113,6 +115,8 @@ type listedEntry struct {
 	SyncedBy string     `json:"syncedBy,omitempty"` // the mark of the tool that wrote it
 	Dropped  string     `json:"dropped,omitempty"`  // why the authenticator ignores it
 	Shadowed bool       `json:"shadowed,omitempty"` // another entry answers for its ARN
+	// Unmatched says why no principal that can exist is let in by it.
+	Unmatched string `json:"unmatched,omitempty"`
 }
 
 func (e *listedEntry) source() string {
@@ -133,6 +137,8 @@ func (e *listedEntry) status() string {
 		return "dropped"
 	case e.Shadowed:
 		return "shadowed"
+	case e.Unmatched != "":
+		return "unmatched"
 	}
 	return "ok"
 }
@@ -141,7 +147,7 @@ func (e *listedEntry) why() string {
 	if e.Shadowed {
 		return "another entry answers for its ARN"
 	}
-	return e.Dropped
+	return cmp.Or(e.Dropped, e.Unmatched)
 }
 
 func (f *getFlags) run(ctx context.Context, o *objects, kinds []awsauth.Kind, args []string, stdout, stderr io.Writer) error {
@@ -150,7 +156,7 @@ func (f *getFlags) run(ctx context.Context, o *objects, kinds []awsauth.Kind, ar
 	var err error
 	// One after the other they would take twice as long.
 	var both sync.WaitGroup
-	both.Go(func() { cm, err = o.awsAuth(agent.FieldManager, dryRunNone).Get(ctx) })
+	both.Go(func() { cm, err = o.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx) })
 	if f.output != "name" {
 		both.Go(func() { known = o.askLedger(ctx) })
 	}
@@ -211,9 +217,9 @@ func unreadable(o *objects, err error) error {
 
 // list puts together what get prints, and what of the arguments it has not
 // found.
-func list(doc *awsauth.Document, ledger *awsauth.Ledger, kinds []awsauth.Kind, args []string) (entryList, []string) {
+func list(doc *awsauth.Document, ledger *plan.State, kinds []awsauth.Kind, args []string) (entryList, []string) {
 	out := entryList{APIVersion: config.APIVersion, Kind: "EntryList", Items: []listedEntry{}}
-	owners, shadowed := doc.Owners(ledger), doc.Shadowed()
+	owners, shadowed := configmap.Owners(doc, ledger), doc.Shadowed()
 	found := make([]bool, len(args))
 	for i, l := range doc.Entries() {
 		if !slices.Contains(kinds, l.Kind) {
@@ -228,7 +234,10 @@ func list(doc *awsauth.Document, ledger *awsauth.Ledger, kinds []awsauth.Kind, a
 		if !wanted {
 			continue
 		}
-		item := listedEntry{Entry: l.Entry, Ours: owners[i].Ours, Sources: owners[i].Sources, SyncedBy: l.SyncedBy, Dropped: l.Dropped, Shadowed: shadowed[i]}
+		item := listedEntry{Entry: l.Entry, Ours: owners[i].Managed, Sources: owners[i].Sources, SyncedBy: l.SyncedBy, Dropped: l.Dropped, Shadowed: shadowed[i]}
+		if l.Dropped == "" {
+			item.Unmatched = l.Unmatched()
+		}
 		if since := owners[i].Since; !since.IsZero() {
 			item.Since = &since
 		}
@@ -325,7 +334,7 @@ func completeLive(objects *objectFlags, of func(*awsauth.Entry) []cobra.Completi
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), requestTimeout)
 		defer cancel()
-		cm, err := o.awsAuth(agent.FieldManager, dryRunNone).Get(ctx)
+		cm, err := o.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

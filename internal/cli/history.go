@@ -17,10 +17,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/internal/history"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/internal/visible"
 )
 
@@ -132,7 +132,7 @@ if it cannot be told.`,
 
 // revisions are aws-auth's history. Reading it takes the verb list.
 func (o *objects) revisions() *history.Store {
-	return history.New(o.client.AppsV1().ControllerRevisions(o.namespace), o.awsAuthName, agent.FieldManager)
+	return history.New(o.client.AppsV1().ControllerRevisions(o.namespace), o.awsAuthName, configmap.FieldManager)
 }
 
 // findRevision looks one up by its number or its name.
@@ -211,7 +211,7 @@ func (f *historyFlags) list(ctx context.Context, o *objects, list []history.Revi
 		}
 		return nil
 	}
-	now, err := o.awsAuth(agent.FieldManager, dryRunNone).Get(ctx)
+	now, err := o.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx)
 	if err != nil {
 		complain(stderr, "warning", fmt.Sprintf("which of them is live is not known: %v", err))
 	}
@@ -309,7 +309,7 @@ func diffRevisions(ctx context.Context, o *objects, args []string, stdout io.Wri
 		labels[i] = fmt.Sprintf("revision %d", r.Number)
 	}
 	if len(args) == 1 {
-		cm, err := o.awsAuth(agent.FieldManager, dryRunNone).Get(ctx)
+		cm, err := o.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -331,7 +331,7 @@ func parts(c history.Content) map[string]string {
 	}
 	lines := func(name string, m map[string]string) {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
-			if name == "(annotations)" && (k == awsauth.ApprovalAnnotation || k == awsauth.WriteAnnotation) {
+			if name == "(annotations)" && slices.Contains(configmap.Annotations(), k) {
 				continue
 			}
 			out[name] += fmt.Sprintf("%s: %q\n", k, m[k])

@@ -323,18 +323,18 @@ func (f *lintFlags) printRules(w io.Writer) error {
 	}
 	rows := [][]string{{"RULE", "SEVERITY", "FIX", "WHAT IS WRONG"}}
 	for _, r := range awsauth.Rules() {
-		rows = append(rows, []string{r.ID, string(r.Severity), map[bool]string{true: "yes", false: "no"}[r.Mendable], r.Title})
+		rows = append(rows, []string{string(r.ID), string(r.Severity), map[bool]string{true: "yes", false: "no"}[r.Mendable], r.Title})
 	}
 	return printTable(w, rows)
 }
 
 // ruleHelp is where a rule is explained.
-func ruleHelp(id string) string {
+func ruleHelp(id awsauth.RuleID) string {
 	ref := "main"
 	if v := version.Version; strings.HasPrefix(v, "v") && !strings.Contains(v, "-") {
 		ref = v
 	}
-	return "https://github.com/rolecall/rolecall/blob/" + ref + "/docs/lint.md#" + id
+	return "https://github.com/rolecall/rolecall/blob/" + ref + "/docs/lint.md#" + string(id)
 }
 
 // openFile reads a file, or standard input for "-".

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -21,6 +22,10 @@ import (
 	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register"
+	"github.com/rolecall/rolecall/internal/register/configmap"
+	"github.com/rolecall/rolecall/internal/source"
 	"github.com/rolecall/rolecall/internal/visible"
 )
 
@@ -116,26 +121,35 @@ func TestPlanOnATerminal(t *testing.T) {
 				}
 				return r
 			}, h), quoted)
-		leader := agent.NewLeader(agent.Options{
-			Client: fake.NewClientset(&corev1.ConfigMap{
-				ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"},
-				Data:       map[string]string{"mapRoles": foreign},
-			}),
-			Namespace: "n", Self: func() (agent.Node, bool) { return agent.Node{}, false }, Logger: slog.New(slog.DiscardHandler),
+		client := fake.NewClientset(&corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: awsauth.Namespace, Name: awsauth.Name, ResourceVersion: "1"},
+			Data:       map[string]string{"mapRoles": foreign},
 		})
-		leader.Apply(&agent.Spec{RemovalLimit: 100, Roles: []agent.Role{
+		log := slog.New(slog.DiscardHandler)
+		pipeline := agent.Reconciler{
+			Register: configmap.New(configmap.Options{Client: client, Namespace: "n", Unattended: true, Logger: log}),
+			Sources: source.NewSet(source.Kinds(), source.Env{
+				Logger: log, Now: time.Now, Self: func() (source.Node, bool) { return source.Node{}, false },
+			}),
+			Logger: log, Now: time.Now,
+		}
+		c := config.Config{Roles: []config.Role{
 			{ARN: "arn:aws:iam::111122223333:role/taken", Username: "ours", Groups: []string{"ours"}},
 			{ARN: "arn:aws:iam::111122223333:role/new", Username: "ours"},
-		}})
-		out, err := leader.Once(t.Context(), true)
-		if err != nil {
-			t.Fatalf("%q: %v", foreign, err)
+		}}
+		c.Safety.RemovalLimit.Percent = 100
+		out := pipeline.Plan(t.Context(), &config.File{Config: c, Hash: "h"})
+		if out.Err != nil {
+			t.Fatalf("%q: %v", foreign, out.Err)
 		}
-		if plan := out.Plan; len(plan.Conflicts) != 1 || len(plan.Changes)+len(plan.Held) != 2 {
-			t.Fatalf("%q: %d conflicts, %d changes and %d holds, want 1, and 2 together", h, len(plan.Conflicts), len(plan.Changes), len(plan.Held))
+		// The marked entry of an unknown ledger is left alone: one is added.
+		if made := out.Change; len(made.Conflicts) != 1 || len(made.Changes)+len(made.Removals) != 1 {
+			t.Fatalf("%q: %d conflicts, %d changes and %d pending removals, want 1, and 1 together", h, len(made.Conflicts), len(made.Changes), len(made.Removals))
 		}
-		out.Plan.Held = append(out.Plan.Held, awsauth.Hold{ID: "id", Source: "group/" + h, Changes: out.Plan.Changes})
-		out.Failed = map[string]error{"group/" + h: errors.New(h)}
+		out.Change.Removals = append(out.Change.Removals, plan.PendingRemoval{ID: "id", Source: "group/" + h, Changes: out.Change.Changes})
+		out.Change.Left = []register.Left{{Op: plan.Update, Entry: awsauth.Entry{ARN: h}, Why: h}}
+		out.Change.Refused = []register.Refused{{ARN: h, Sources: []string{h}}}
+		out.Asked.Errs = map[string]error{"group/" + h: errors.New(h)}
 		for _, colour := range []bool{false, true} {
 			var b bytes.Buffer
 			if err := renderPlan(&b, out, "kube-system/aws-auth", colour); err != nil {
@@ -157,7 +171,7 @@ func TestPlanOnATerminal(t *testing.T) {
 		}
 		clean(t, "the plan in JSON", b.String())
 		b.Reset()
-		complain(&b, "warning", failedSources(out.Failed).Error())
+		complain(&b, "warning", failedSources(out.Asked.Errs).Error())
 		clean(t, "a warning", b.String())
 		if strings.Contains(b.String(), "\nlevel=") {
 			t.Errorf("a forged line: %q", &b)

@@ -7,11 +7,12 @@ import (
 	"slices"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
 )
 
 // ledgerAnswer is the ledger, or why nobody knows it.
 type ledgerAnswer struct {
-	ledger *awsauth.Ledger
+	ledger *plan.State
 	err    error
 }
 

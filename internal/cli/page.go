@@ -17,6 +17,9 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/election"
 	"github.com/rolecall/rolecall/internal/page"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register"
+	"github.com/rolecall/rolecall/internal/report"
 	"github.com/rolecall/rolecall/internal/roster"
 )
 
@@ -90,16 +93,17 @@ func (p *process) pageView(now time.Time) page.View {
 	said := newSurvey(now)
 	p.pageSaid(&v, said, &e)
 	if view := p.leader.View(); view != nil && v.Mode == page.Leads {
-		v.Pass = &page.Pass{At: view.Pass, Result: view.Result}
-		if view.Err != nil {
-			v.Pass.Trouble = view.Err.Error()
+		v.Pass = &page.Pass{At: view.Last.Ended, Result: string(view.Last.Outcome())}
+		if problem := view.Last.Problem(); problem != nil {
+			v.Pass.Trouble = problem.Error()
 		}
-		if view.Outcome != nil {
+		// What it saw before another installation took over is no longer so.
+		if good := view.Good; good != nil && view.Last.Outcome() != report.Elsewhere {
 			v.Cluster = p.pageCluster(view)
-			v.Sources, v.More = pageSources(view.Outcome.Sources()), 0
-			v.Conflicts, v.MoreConflicts = pageConflicts(view.Outcome.Plan.Conflicts), 0
-			for i := range view.Outcome.Plan.Held {
-				said.holdProblem(&view.Outcome.Plan.Held[i])
+			v.Sources, v.More = pageSources(report.SourceStates(good.Asked.States)), 0
+			v.Conflicts, v.MoreConflicts = pageConflicts(good.Change.Conflicts), 0
+			for i := range good.Change.Removals {
+				said.holdProblem(&good.Change.Removals[i])
 			}
 		}
 	}
@@ -141,7 +145,7 @@ func forwardCommand(namespace, node, address string) string {
 // pageSaid takes in what the leader says of its term: itself, or on the Lease as
 // this agent saw it last.
 func (p *process) pageSaid(v *page.View, said *survey, e *election.Status) {
-	text := e.Published[agent.StatusAnnotation]
+	text := e.Published[report.StatusAnnotation]
 	if v.Mode == page.Leads {
 		text = p.leader.Published()
 	}
@@ -166,7 +170,7 @@ func (p *process) pageSaid(v *page.View, said *survey, e *election.Status) {
 	}
 }
 
-func pageSources(states []agent.SourceStatus) []page.Source {
+func pageSources(states []report.SourceStatus) []page.Source {
 	out := make([]page.Source, len(states))
 	for i, s := range states {
 		out[i] = page.Source{Name: s.Name, Entries: s.Entries, Success: s.Success}
@@ -177,7 +181,7 @@ func pageSources(states []agent.SourceStatus) []page.Source {
 	return out
 }
 
-func pageConflicts(conflicts []awsauth.Conflict) []page.Conflict {
+func pageConflicts(conflicts []plan.Conflict) []page.Conflict {
 	out := make([]page.Conflict, len(conflicts))
 	for i, c := range conflicts {
 		out[i] = page.Conflict{
@@ -189,20 +193,20 @@ func pageConflicts(conflicts []awsauth.Conflict) []page.Conflict {
 }
 
 // pageCluster is what only the leader knows.
-func (p *process) pageCluster(view *agent.View) *page.Cluster {
-	out, plan := view.Outcome, view.Outcome.Plan
+func (p *process) pageCluster(view *report.View) *page.Cluster {
+	out, change := view.Good, view.Good.Change
 	c := &page.Cluster{
 		Began: view.Began, AWSAuth: p.flags.awsAuthNamespace + "/" + p.flags.awsAuthName,
-		Bytes: plan.Size, Limit: awsauth.Limit, Entries: pageEntries(plan), Kept: pageWrites,
+		Bytes: change.Size, Limit: change.Limit, Entries: pageEntries(change), Kept: pageWrites,
 	}
-	for i := range plan.Held {
-		c.Held = append(c.Held, p.pageHold(&plan.Held[i]))
+	for i := range change.Removals {
+		c.Held = append(c.Held, p.pageHold(&change.Removals[i]))
 	}
-	for _, lease := range slices.Sorted(maps.Keys(out.Refused)) {
-		c.Refused = append(c.Refused, page.Refusal{Lease: lease, Why: out.Refused[lease].Error()})
+	for _, lease := range slices.Sorted(maps.Keys(out.Asked.Refused)) {
+		c.Refused = append(c.Refused, page.Refusal{Lease: lease, Why: out.Asked.Refused[lease].Error()})
 	}
 	for _, r := range out.Reports {
-		if _, refused := out.Refused[roster.LeaseName(r.RoleARN)]; !refused {
+		if _, refused := out.Asked.Refused[roster.LeaseName(r.RoleARN)]; !refused {
 			c.Roles = append(c.Roles, page.Role{ARN: r.RoleARN, Node: r.Node, At: r.Renewed})
 		}
 	}
@@ -216,8 +220,8 @@ func (p *process) pageCluster(view *agent.View) *page.Cluster {
 	return c
 }
 
-func (p *process) pageHold(h *awsauth.Hold) page.Hold {
-	shown := page.Hold{ID: h.ID, Why: whyHeld(h), Since: h.Since, Command: "rolecall approve " + h.ID}
+func (p *process) pageHold(h *plan.PendingRemoval) page.Hold {
+	shown := page.Hold{ID: h.ID, Why: report.WhyPending(h), Since: h.Since, Command: "rolecall approve " + h.ID}
 	if p.flags.namespace != defaultNamespace {
 		shown.Command += " -n " + p.flags.namespace
 	}
@@ -229,14 +233,14 @@ func (p *process) pageHold(h *awsauth.Hold) page.Hold {
 }
 
 // pageEntries are the entries of aws-auth as planned, with whose each one is.
-func pageEntries(plan *awsauth.Plan) []page.Entry {
-	ours := make(map[string][]*awsauth.Owned, len(plan.Ours))
+func pageEntries(change *register.Change) []page.Entry {
+	ours := make(map[string][]*plan.Owned, len(change.Managed))
 	key := func(e *awsauth.Entry) string { return string(e.Kind) + " " + strings.ToLower(e.ARN) }
-	for i := range plan.Ours {
-		k := key(&plan.Ours[i].Entry)
-		ours[k] = append(ours[k], &plan.Ours[i])
+	for i := range change.Managed {
+		k := key(&change.Managed[i].Entry)
+		ours[k] = append(ours[k], &change.Managed[i])
 	}
-	listed := plan.After.Entries()
+	listed := change.Listed
 	out := make([]page.Entry, len(listed))
 	for i := range listed {
 		l := &listed[i]

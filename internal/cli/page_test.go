@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 )
 
 // The page is on loopback or nowhere.
@@ -68,11 +70,11 @@ func TestPageEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger := &awsauth.Ledger{Owned: []awsauth.Owned{
+	ledger := &plan.State{Owned: []plan.Owned{
 		{Entry: awsauth.Entry{Kind: awsauth.Role, ARN: "arn:aws:iam::111122223333:role/Stripped", Username: "s", Groups: []string{"a"}}, Since: since},
 		{Entry: awsauth.Entry{Kind: awsauth.User, ARN: "arn:aws:iam::111122223333:user/gone", Username: "gone"}, Since: since},
 	}}
-	plan, err := awsauth.MakePlan(doc, ledger, awsauth.Request{Now: since.Add(time.Hour), AddOnly: true, Sources: []awsauth.Source{
+	made := configmap.MakePlan(doc, 0, plan.Snapshot{State: ledger, Now: since.Add(time.Hour), AddOnly: true, Sources: []plan.Source{
 		{Name: "file", Entries: []awsauth.Entry{
 			{Kind: awsauth.Role, ARN: "arn:aws:iam::111122223333:role/new", Username: "new"},
 			{Kind: awsauth.Role, ARN: "arn:aws:iam::111122223333:role/taken", Username: "wanted"},
@@ -80,9 +82,7 @@ func TestPageEntries(t *testing.T) {
 		}},
 		{Name: "node", Entries: []awsauth.Entry{{Kind: awsauth.Role, ARN: "arn:aws:iam::111122223333:role/new", Username: "new"}}},
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	made.Listed = made.After.Entries()
 	type row struct {
 		Ours    bool
 		Sources string
@@ -91,7 +91,7 @@ func TestPageEntries(t *testing.T) {
 		Since   time.Time
 	}
 	got := map[string]row{}
-	entries := pageEntries(plan)
+	entries := pageEntries(&made.Change)
 	for _, e := range entries {
 		name := e.ARN[strings.LastIndexByte(e.ARN, '/')+1:]
 		got[e.Kind+" "+name] = row{e.Ours, strings.Join(e.Sources, " "), e.Mark, e.Dropped != "", e.Since}
@@ -115,10 +115,10 @@ func TestPageEntries(t *testing.T) {
 			ours++
 		}
 	}
-	if ours != len(plan.Ours) || len(entries)-ours != plan.Foreign {
-		t.Errorf("%d of %d are ours, the plan has %d and %d of others", ours, len(entries), len(plan.Ours), plan.Foreign)
+	if ours != len(made.Managed) || len(entries)-ours != made.Unmanaged {
+		t.Errorf("%d of %d are ours, the plan has %d and %d of others", ours, len(entries), len(made.Managed), made.Unmanaged)
 	}
-	if c := pageConflicts(plan.Conflicts); len(c) != 1 || c[0].Has != "other" || c[0].Want != "wanted" {
+	if c := pageConflicts(made.Conflicts); len(c) != 1 || c[0].Has != "other" || c[0].Want != "wanted" {
 		t.Errorf("conflicts: %+v", c)
 	}
 }

@@ -15,7 +15,12 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/imds"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register"
+	"github.com/rolecall/rolecall/internal/register/configmap"
+	"github.com/rolecall/rolecall/internal/report"
 	"github.com/rolecall/rolecall/internal/roster"
+	"github.com/rolecall/rolecall/internal/source"
 )
 
 type planFlags struct {
@@ -23,6 +28,7 @@ type planFlags struct {
 	config   string
 	output   string
 	timeout  time.Duration
+	addOnly  bool
 	logLevel slog.Level
 
 	awsAuthNamespace, awsAuthName string
@@ -41,9 +47,15 @@ Every source is asked as the leader would ask it: the roster and the ledger in
 the cluster, IAM with the AWS credentials found here. A source that cannot be
 asked is told on stderr; as with the leader, its entries stay as they are.
 
+With --add-only it shows what a new leader does until its config has settled: it
+adds entries, and changes and removes none. Where another installation of
+rolecall writes aws-auth, the plan shows what the leader in the namespace of -n
+would change after "rolecall handover".
+
 The exit status is kubectl diff's: 0 if nothing would change, 1 if something
 would, 2 if there is no plan.`,
 		Example: `  rolecall plan --config config.yaml
+  rolecall plan --config config.yaml --add-only
   rolecall plan --config config.yaml --context prod -o json | jq '.changes[] | select(.op == "remove")'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.NoArgs(cmd, args); err != nil {
@@ -76,6 +88,7 @@ would, 2 if there is no plan.`,
 	flags.StringVar(&f.config, "config", "/etc/rolecall", "config file, or directory as a ConfigMap is mounted")
 	flags.StringVarP(&f.output, "output", "o", "", "json or yaml; text if empty")
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "for asking all sources")
+	flags.BoolVar(&f.addOnly, "add-only", false, "show what a new leader does until its config has settled: it adds, and changes and removes nothing")
 	flags.TextVar(&f.logLevel, "log-level", slog.LevelWarn, "debug, info, warn or error")
 	flags.StringVar(&f.awsAuthNamespace, "aws-auth-namespace", awsauth.Namespace, "namespace of aws-auth")
 	flags.StringVar(&f.awsAuthName, "aws-auth-name", awsauth.Name, "name of aws-auth")
@@ -114,38 +127,52 @@ func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs 
 	namespace := agentNamespace(f.kube.namespace)
 	dirs := &directories{log: log}
 	node, known := localNode(ctx, dirs)
-	leader := agent.NewLeader(agent.Options{
-		Client:           client,
-		Namespace:        namespace,
-		AWSAuthNamespace: f.awsAuthNamespace,
-		AWSAuthName:      f.awsAuthName,
-		Roster:           roster.New(client.CoordinationV1().Leases(namespace)),
-		Self:             func() (agent.Node, bool) { return node, known },
-		Directory:        dirs.open,
-		Instances:        dirs.instances,
-		Logger:           log,
+	sources := source.NewSet(source.Kinds(), source.Env{
+		Logger:    log,
+		Self:      func() (source.Node, bool) { return node, known },
+		Directory: dirs.open,
+		Instances: dirs.instances,
+		Now:       time.Now,
 	})
-	leader.Apply(specOf(file))
-	out, err := leader.Once(ctx, true)
-	if err != nil {
-		return false, err
+	if err := sources.Refresh(ctx, &file.Config); err != nil {
+		if ctx.Err() != nil {
+			return false, err
+		}
+		log.Debug("a source could not be asked wholly", "err", err)
+	}
+	pipeline := agent.Reconciler{
+		Register: configmap.New(configmap.Options{
+			Client: client, Namespace: namespace, AWSAuthNamespace: f.awsAuthNamespace, AWSAuthName: f.awsAuthName, Unattended: true, Logger: log,
+		}),
+		Sources: sources,
+		Roster:  roster.New(client.CoordinationV1().Leases(namespace)),
+		Logger:  log,
+		Now:     time.Now,
+		AddOnly: f.addOnly,
+	}
+	out := pipeline.Plan(ctx, file)
+	if out.Err != nil {
+		return false, out.Err
 	}
 	if err := f.print(stdout, out); err != nil {
 		return false, err
 	}
-	if len(out.Failed) > 0 {
-		complain(stderr, "warning", failedSources(out.Failed).Error())
+	if problem := out.Problem(); problem != nil {
+		complain(stderr, "warning", problem.Error())
 	}
-	return out.Plan.Writes() || out.Mended != "", nil
+	if len(out.Asked.Errs) > 0 {
+		complain(stderr, "warning", failedSources(out.Asked.Errs).Error())
+	}
+	return out.Change.Writes() || out.Observed.Restored != "", nil
 }
 
 // localNode asks IMDS once; only on a node does it answer.
-func localNode(ctx context.Context, dirs *directories) (agent.Node, bool) {
+func localNode(ctx context.Context, dirs *directories) (source.Node, bool) {
 	ctx, cancel := context.WithTimeout(ctx, planIMDS)
 	defer cancel()
 	id, err := imds.New(imds.Options{AttemptTimeout: planIMDS / 2}).Identity(ctx)
 	if err != nil {
-		return agent.Node{}, false
+		return source.Node{}, false
 	}
 	dirs.region.Store(&id.Region)
 	return nodeOf(id), true
@@ -153,40 +180,47 @@ func localNode(ctx context.Context, dirs *directories) (agent.Node, bool) {
 
 // planReport is a plan as -o json and -o yaml print it.
 type planReport struct {
-	APIVersion    string             `json:"apiVersion"`
-	Kind          string             `json:"kind"`
-	Changes       []awsauth.Change   `json:"changes"`
-	Conflicts     []awsauth.Conflict `json:"conflicts,omitempty"`
-	Held          []awsauth.Hold     `json:"held,omitempty"` // removals that wait for approval; not in changes
-	Restored      string             `json:"restored,omitempty"`
-	Refused       []awsauth.Entry    `json:"refused,omitempty"`
-	FailedSources map[string]string  `json:"failedSources,omitempty"`
-	Entries       []awsauth.Owned    `json:"entries"` // of ours after the write, with who asks for them
-	Foreign       int                `json:"foreignEntries"`
-	Bytes         int                `json:"bytes"`
-	Data          map[string]string  `json:"data,omitempty"` // after the write; only where something changes
+	APIVersion    string                `json:"apiVersion"`
+	Kind          string                `json:"kind"`
+	Changes       []plan.Change         `json:"changes"`
+	Conflicts     []plan.Conflict       `json:"conflicts,omitempty"`
+	Held          []plan.PendingRemoval `json:"held,omitempty"` // removals that wait for approval; not in changes
+	Restored      string                `json:"restored,omitempty"`
+	Refused       []awsauth.Entry       `json:"refused,omitempty"` // for which there is no room
+	Left          []register.Left       `json:"leftOut,omitempty"`
+	People        []register.Refused    `json:"refusedReports,omitempty"`
+	AddOnly       report.Settling       `json:"addOnly,omitempty"`   // why it only adds
+	ManagedBy     string                `json:"managedBy,omitempty"` // namespace of another installation that writes aws-auth
+	FailedSources map[string]string     `json:"failedSources,omitempty"`
+	Entries       []plan.Owned          `json:"entries"` // of ours after the write, with who asks for them
+	Foreign       int                   `json:"foreignEntries"`
+	Bytes         int                   `json:"bytes"`
+	Data          map[string]string     `json:"data,omitempty"` // after the write; only where something changes
 }
 
-func (f *planFlags) print(w io.Writer, out *agent.Outcome) error {
+func (f *planFlags) print(w io.Writer, out *report.Result) error {
 	if f.output == "" {
 		return renderPlan(w, out, f.awsAuthNamespace+"/"+f.awsAuthName, colour(w))
 	}
-	p := out.Plan
-	report := planReport{
-		APIVersion: config.APIVersion, Kind: "Plan", Changes: p.Changes, Conflicts: p.Conflicts, Held: p.Held, Restored: out.Mended, Refused: p.Refused,
-		Entries: p.Ours, Foreign: p.Foreign, Bytes: p.Size,
+	c := out.Change
+	printed := planReport{
+		APIVersion: config.APIVersion, Kind: "Plan", Changes: c.Changes, Conflicts: c.Conflicts, Held: c.Removals, Restored: out.Observed.Restored,
+		Refused: c.NoRoom, Left: c.Left, People: c.Refused, AddOnly: out.Settling, Entries: c.Managed, Foreign: c.Unmanaged, Bytes: c.Size,
 	}
-	if report.Changes == nil {
-		report.Changes = []awsauth.Change{}
+	if printed.Changes == nil {
+		printed.Changes = []plan.Change{}
 	}
-	if p.Writes() || out.Mended != "" {
-		report.Data = p.After.Data()
+	if c.Writes() || out.Observed.Restored != "" {
+		printed.Data = c.Texts
 	}
-	for name, err := range out.Failed {
-		if report.FailedSources == nil {
-			report.FailedSources = map[string]string{}
+	if elsewhere := out.Observed.Elsewhere; elsewhere != nil {
+		printed.ManagedBy = elsewhere.Owner
+	}
+	for name, err := range out.Asked.Errs {
+		if printed.FailedSources == nil {
+			printed.FailedSources = map[string]string{}
 		}
-		report.FailedSources[name] = err.Error()
+		printed.FailedSources[name] = err.Error()
 	}
-	return printObject(w, f.output, report)
+	return printObject(w, f.output, printed)
 }

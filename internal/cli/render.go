@@ -12,8 +12,9 @@ import (
 
 	"github.com/aymanbagabas/go-udiff"
 
-	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/report"
 	"github.com/rolecall/rolecall/internal/visible"
 )
 
@@ -30,55 +31,85 @@ func newPalette(on bool) palette {
 // renderPlan prints a plan for a person: a line of counts, each change with who
 // asks for it, what stands in the way, and the difference of the text. What of
 // all that others wrote does not print is shown escaped.
-func renderPlan(w io.Writer, out *agent.Outcome, name string, colour bool) error {
+func renderPlan(w io.Writer, out *report.Result, name string, colour bool) error {
 	c := newPalette(colour)
-	p := out.Plan
+	p := out.Change
 	var b bytes.Buffer
 	count := map[string]int{}
 	for i := range p.Changes {
 		count[sign(p.Changes[i].Op)]++
 	}
-	if out.Mended != "" {
-		fmt.Fprintf(&b, "%s! %s%s\n", c.red, visible.Text(out.Mended), c.reset)
+	if elsewhere := out.Observed.Elsewhere; elsewhere != nil {
+		fmt.Fprintf(&b, "%s! managed elsewhere%s %s is managed by the rolecall installation in namespace %s: nothing of this plan is done before rolecall handover -n %s\n",
+			c.yellow, c.reset, name, visible.Text(elsewhere.Owner), visible.Text(elsewhere.Self))
+	}
+	if why := settlingText(out.Settling); why != "" {
+		fmt.Fprintf(&b, "%s! adds only%s %s\n", c.yellow, c.reset, why)
+	}
+	for _, u := range out.Observed.Unreadable {
+		fmt.Fprintf(&b, "%s! unreadable%s %s: the key is left alone, all others go on\n", c.red, c.reset, visible.Text(u.Error()))
+	}
+	if out.Observed.Restored != "" {
+		fmt.Fprintf(&b, "%s! %s%s\n", c.red, visible.Text(out.Observed.Restored), c.reset)
 	}
 	if !p.Writes() {
-		fmt.Fprintf(&b, "%s: nothing to change; %s of ours, %d foreign\n", name, counted(len(p.Ours), "entry", "entries"), p.Foreign)
+		fmt.Fprintf(&b, "%s: nothing to change; %s managed, %d unmanaged\n", name, counted(len(p.Managed), "entry", "entries"), p.Unmanaged)
 	} else {
 		fmt.Fprintf(&b, "%s: %d to add, %d to change, %d to remove; %s\n\n",
-			name, count["+"], count["~"], count["-"], counted(p.Foreign, "foreign entry stays as it is", "foreign entries stay as they are"))
+			name, count["+"], count["~"], count["-"], counted(p.Unmanaged, "unmanaged entry stays as it is", "unmanaged entries stay as they are"))
 	}
 	for i := range p.Changes {
 		renderChange(&b, &p.Changes[i], c)
 	}
 	for _, x := range p.Conflicts {
-		fmt.Fprintf(&b, "%s! conflict  %s%s\n      a foreign entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)\n",
+		fmt.Fprintf(&b, "%s! conflict  %s%s\n      an unmanaged entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)\n",
 			c.yellow, visible.Text(x.Foreign.ARN), c.reset, visible.Text(x.Foreign.Username), groups(x.Foreign.Groups), visible.Text(x.Ours.Username), groups(x.Ours.Groups), visible.Text(strings.Join(x.Sources, ", ")))
 	}
-	for i := range p.Held {
-		renderHold(&b, &p.Held[i], c)
+	for i := range p.Removals {
+		renderHold(&b, &p.Removals[i], c)
 	}
-	for _, e := range p.Refused {
+	for i := range p.Left {
+		l := &p.Left[i]
+		fmt.Fprintf(&b, "%s! left out  %s%s   the %s cannot be made: %s\n", c.yellow, visible.Text(l.Entry.ARN), c.reset, l.Op, visible.Text(l.Why))
+	}
+	for _, x := range p.Refused {
+		fmt.Fprintf(&b, "%s! refused   %s%s   %s would map it as a node's role, and it is mapped for people\n", c.yellow, visible.Text(x.ARN), c.reset, visible.Text(strings.Join(x.Sources, ", ")))
+	}
+	for _, e := range p.NoRoom {
 		fmt.Fprintf(&b, "%s! no room   %s%s\n", c.yellow, visible.Text(e.ARN), c.reset)
 	}
-	if p.Writes() || out.Mended != "" {
+	if p.Writes() || out.Observed.Restored != "" {
 		b.WriteByte('\n')
-		renderDiff(&b, out.Before(), p.After.Data(), name, live, "planned", c)
+		renderDiff(&b, out.Observed.Before, p.Texts, name, live, "planned", c)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-func sign(op awsauth.Op) string {
+// settlingText says why a plan only adds; empty where it does not.
+func settlingText(why report.Settling) string {
+	switch why {
+	case report.ConfigDiffers:
+		return "the config differs from the one applied last"
+	case report.StateLost:
+		return "the ledger is missing or damaged, so who asked for the managed entries is not known"
+	case report.Simulated:
+		return "as a new leader does until its config has settled (--add-only)"
+	}
+	return ""
+}
+
+func sign(op plan.Op) string {
 	switch op {
-	case awsauth.Add:
+	case plan.Add:
 		return "+"
-	case awsauth.Update, awsauth.Adopt:
+	case plan.Update, plan.Adopt:
 		return "~"
 	}
 	return "-"
 }
 
-func renderChange(b *bytes.Buffer, ch *awsauth.Change, c palette) {
+func renderChange(b *bytes.Buffer, ch *plan.Change, c palette) {
 	s := sign(ch.Op)
 	tint := map[string]string{"+": c.green, "~": c.yellow, "-": c.red}[s]
 	fmt.Fprintf(b, "%s%s %-8s %s%s\n", tint, s, ch.Entry.Kind, visible.Text(ch.Entry.ARN), c.reset)
@@ -103,19 +134,11 @@ func renderChange(b *bytes.Buffer, ch *awsauth.Change, c palette) {
 }
 
 // renderHold prints what waits, and how to let it go on.
-func renderHold(b *bytes.Buffer, h *awsauth.Hold, c palette) {
-	fmt.Fprintf(b, "%s! held back %s%s   %s; it waits for: rolecall approve %s\n", c.yellow, h.ID, c.reset, whyHeld(h), h.ID)
+func renderHold(b *bytes.Buffer, h *plan.PendingRemoval, c palette) {
+	fmt.Fprintf(b, "%s! held back %s%s   %s; it waits for: rolecall approve %s\n", c.yellow, h.ID, c.reset, visible.Text(report.WhyPending(h)), h.ID)
 	for i := range h.Changes {
 		fmt.Fprintf(b, "      %s %-8s %s\n", sign(h.Changes[i].Op), h.Changes[i].Entry.Kind, visible.Text(h.Changes[i].Entry.ARN))
 	}
-}
-
-// whyHeld says what is unusual about what a hold would do.
-func whyHeld(h *awsauth.Hold) string {
-	if h.Source == awsauth.Masters {
-		return "nobody would be in system:masters any more"
-	}
-	return fmt.Sprintf("%d of %s of %s", len(h.Changes), counted(h.Of, "entry", "entries"), sourceOf(h))
 }
 
 // counted is a number of things, in words.
@@ -126,7 +149,9 @@ func counted(n int, one, many string) string {
 	return strconv.Itoa(n) + " " + many
 }
 
-func sourceOf(h *awsauth.Hold) string { return visible.Text(cmp.Or(h.Source, "no known source")) }
+func sourceOf(h *plan.PendingRemoval) string {
+	return visible.Text(cmp.Or(h.Source, "no known source"))
+}
 
 func groups(list []string) string {
 	if len(list) == 0 {

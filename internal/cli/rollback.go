@@ -16,6 +16,8 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/internal/history"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/internal/visible"
 )
 
@@ -154,15 +156,14 @@ type rollback struct {
 	live     *corev1.ConfigMap
 	write    *corev1.ConfigMap
 	unmarked []awsauth.Entry
-	next     *awsauth.Plan // what the leader will do then, if its sources ask what they asked last
-	nextErr  error
-	adopted  []string // marks of other tools in what is put back
+	next     *configmap.Plan // what the leader will do then, if its sources ask what they asked last
+	adopted  []string        // marks of other tools in what is put back
 }
 
 func (f *rollbackFlags) workOut(ctx context.Context, o *objects, content history.Content) (*rollback, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	ledger, err := o.ledger(ctx)
+	ledger, id, err := o.ledgerWithID(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("without the ledger nobody knows what the leader would take away again: %w; to write the revision as it was all the same: rolecall history REV | kubectl replace -f -", err)
 	}
@@ -182,7 +183,7 @@ func (f *rollbackFlags) workOut(ctx context.Context, o *objects, content history
 	if err != nil {
 		return nil, err
 	}
-	back, unmarked, err := awsauth.RollBack(former, ledger)
+	back, unmarked, err := configmap.RollBack(former, ledger)
 	if err != nil {
 		return nil, fmt.Errorf("%w; to write it all the same, so that the leader removes them again: rolecall history REV | kubectl replace -f -", err)
 	}
@@ -194,7 +195,7 @@ func (f *rollbackFlags) workOut(ctx context.Context, o *objects, content history
 	}
 	if len(f.keys) == 0 {
 		r.write.Data = back.Data()
-		delete(r.write.Annotations, awsauth.WriteAnnotation) // what stands in it is none of the leader's last write
+		delete(r.write.Annotations, configmap.WriteAnnotation) // what stands in it is none of the leader's last write
 	} else {
 		r.write.Data = maps.Clone(r.live.Data)
 		if r.write.Data == nil {
@@ -209,28 +210,27 @@ func (f *rollbackFlags) workOut(ctx context.Context, o *objects, content history
 	if err != nil {
 		return nil, fmt.Errorf("what --keys leaves as it is locks people out: put that back too: %w", err)
 	}
-	r.foresee(whole, ledger)
+	r.foresee(whole, ledger, id)
 	return r, nil
 }
 
 // foresee works out what the leader will do, as the ledger knows its sources.
-func (r *rollback) foresee(doc *awsauth.Document, ledger *awsauth.Ledger) {
+func (r *rollback) foresee(doc *awsauth.Document, ledger *plan.State, id string) {
 	pending := map[string]bool{} // what was asked last, where an entry is about to change
 	for i := range ledger.Owned {
 		if o := &ledger.Owned[i]; o.Pending {
 			pending[strings.ToLower(o.ARN)] = true
 		}
 	}
-	asked := awsauth.Source{Name: "today"}
+	asked := plan.Source{Name: "today"}
 	for i := range ledger.Owned {
 		if o := &ledger.Owned[i]; o.Pending || !pending[strings.ToLower(o.ARN)] {
 			asked.Entries = append(asked.Entries, o.Entry)
 		}
 	}
-	r.next, r.nextErr = awsauth.MakePlan(doc, ledger, awsauth.Request{Sources: []awsauth.Source{asked}, Config: ledger.Config, Written: r.write.Annotations[awsauth.WriteAnnotation], Now: time.Now()})
-	if r.nextErr != nil {
-		return
-	}
+	r.next = configmap.MakePlan(doc, 0, plan.Snapshot{
+		Sources: []plan.Source{asked}, State: ledger, Confirmed: r.write.Annotations[configmap.WriteAnnotation] == id, Adopt: ledger.Adopt, Config: ledger.Config, Now: time.Now(),
+	})
 	for i := range r.next.Changes {
 		c := &r.next.Changes[i]
 		c.Sources = nil
@@ -245,7 +245,8 @@ func (r *rollback) foresee(doc *awsauth.Document, ledger *awsauth.Ledger) {
 		c.Sources = slices.Compact(c.Sources)
 	}
 	for _, l := range doc.Entries() {
-		if l.SyncedBy != "" && l.SyncedBy != awsauth.Mark && !slices.Contains(r.adopted, l.SyncedBy) {
+		known := slices.Contains(ledger.Adopt, l.SyncedBy) // the leader asks for it, or it has lost its mark
+		if l.SyncedBy != "" && l.SyncedBy != awsauth.Mark && !known && !slices.Contains(r.adopted, l.SyncedBy) {
 			r.adopted = append(r.adopted, l.SyncedBy)
 		}
 	}
@@ -268,7 +269,7 @@ func (r *rollback) render(name, label string, colour bool) string {
 	renderDiff(&b, parts(history.ContentOf(r.live)), parts(history.ContentOf(r.write)), name, live, label, c)
 	b.WriteByte('\n')
 	if n := len(r.unmarked); n > 0 {
-		fmt.Fprintf(&b, "%sNo source asks for %d of its entries any more. They lose the mark syncedBy: %s, so that they stay:%s\n", c.yellow, n, awsauth.Mark, c.reset)
+		fmt.Fprintf(&b, "%sNo source asks for %d of its entries any more. They lose the mark syncedBy, so that they stay:%s\n", c.yellow, n, c.reset)
 		for i := range r.unmarked {
 			fmt.Fprintf(&b, "  %-8s %s\n", r.unmarked[i].Kind, visible.Text(r.unmarked[i].ARN))
 		}
@@ -276,10 +277,7 @@ func (r *rollback) render(name, label string, colour bool) string {
 	for _, mark := range r.adopted {
 		fmt.Fprintf(&b, "%sEntries of it have the mark syncedBy: %s. If the config adopts that, the leader removes those that no source asks for.%s\n", c.yellow, visible.Text(mark), c.reset)
 	}
-	switch {
-	case r.nextErr != nil:
-		fmt.Fprintf(&b, "%sWhat the leader will make of it cannot be told: %s%s\n", c.yellow, visible.Text(r.nextErr.Error()), c.reset)
-	case r.next.Writes():
+	if r.next.Writes() {
 		fmt.Fprintf(&b, "%sThe leader will then change it again, as its sources ask today:%s\n", c.yellow, c.reset)
 		for i := range r.next.Changes {
 			renderChange(&b, &r.next.Changes[i], c)

@@ -46,7 +46,7 @@ change. The other commands read, change and check aws-auth by hand.`,
 	}
 	add(groupAgent, newAgent(), newPlan(), newStatus(), newValidate())
 	add(groupDocument, newGet(), newUpsert(), newRemove(), newRemoveByUsername(), newLint(), newResolve())
-	add(groupPast, newHistory(), newRollback(), newApprove())
+	add(groupPast, newHistory(), newRollback(), newApprove(), newHandover())
 	add(groupOthers, newImport(), newExport(), newRecipe())
 	root.AddCommand(newVersion())
 	root.InitDefaultCompletionCmd()

@@ -44,11 +44,11 @@ type (
 		Markdown string `json:"markdown,omitempty"`
 	}
 	sarifRule struct {
-		ID                   string    `json:"id"`
-		ShortDescription     sarifText `json:"shortDescription"`
-		FullDescription      sarifText `json:"fullDescription"`
-		Help                 sarifText `json:"help"`
-		HelpURI              string    `json:"helpUri"`
+		ID                   awsauth.RuleID `json:"id"`
+		ShortDescription     sarifText      `json:"shortDescription"`
+		FullDescription      sarifText      `json:"fullDescription"`
+		Help                 sarifText      `json:"help"`
+		HelpURI              string         `json:"helpUri"`
 		DefaultConfiguration struct {
 			Level string `json:"level"`
 		} `json:"defaultConfiguration"`
@@ -57,7 +57,7 @@ type (
 		} `json:"properties"`
 	}
 	sarifResult struct {
-		RuleID              string            `json:"ruleId"`
+		RuleID              awsauth.RuleID    `json:"ruleId"`
 		RuleIndex           int               `json:"ruleIndex"`
 		Level               string            `json:"level"`
 		Message             sarifText         `json:"message"`
@@ -157,7 +157,7 @@ func printSARIF(w io.Writer, r *lintReport) error {
 			res.RelatedLocations = []sarifLocation{other}
 		}
 		// By what is found, not by its line: that moves with every edit above it.
-		what := strings.Join([]string{item.Source, item.Key, item.Rule, cmp.Or(item.ARN, item.Message)}, "\x00")
+		what := strings.Join([]string{item.Source, item.Key, string(item.Rule), cmp.Or(item.ARN, item.Message)}, "\x00")
 		times[what]++
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", what, times[what]))
 		res.PartialFingerprints = map[string]string{"rolecall/v1": hex.EncodeToString(sum[:16])}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,8 @@ With --watch it shows that again and again until it is interrupted.
 The exit status is 0 if all is well, 1 if something needs a person (nobody
 leads, the leader does not renew its Lease, its last pass failed, an edit of the
 config is refused, a source failed, a report is not believed, removals are held
-back, a foreign entry stands in the way, aws-auth is malformed or nearly full),
+back, a change could not be made, a foreign entry stands in the way, aws-auth is
+malformed or nearly full, or another installation manages it),
 2 if nothing is known to need one, but the Lease, the ledger or aws-auth cannot
 be read. With --watch it is 0.`,
 		Example: `  rolecall status
@@ -276,10 +278,12 @@ func (v *survey) summary(wide bool) [][2]string {
 		switch {
 		case !a.Exists:
 			add("aws-auth", "there is no %s", a.Name)
-		case a.Malformed != "":
-			add("aws-auth", "%s: malformed, %d of %d bytes", a.Name, a.Bytes, a.Limit)
 		default:
-			text := a.Name + ": " + counted(a.Entries, "entry", "entries")
+			text := a.Name + ": "
+			if a.Malformed != "" {
+				text += "malformed, "
+			}
+			text += counted(a.Entries, "entry", "entries")
 			if a.Foreign != nil {
 				text += fmt.Sprintf(", %d of others", *a.Foreign)
 			}
@@ -287,6 +291,9 @@ func (v *survey) summary(wide bool) [][2]string {
 				text += fmt.Sprintf(", %d ignored by the authenticator", a.Ignored)
 			}
 			add("aws-auth", "%s; %d of %d bytes", text, a.Bytes, a.Limit)
+		}
+		if a.ManagedBy != "" && (wide || a.elsewhere) {
+			add("Managed by", "the installation in namespace %s", a.ManagedBy)
 		}
 	}
 	if l := v.Last; l != nil {
@@ -346,7 +353,7 @@ func (v *survey) sourceRows() [][]string {
 		case s.Answered.IsZero():
 			state = "not asked yet"
 		}
-		rows = append(rows, []string{s.Name, entries, answered, state})
+		rows = append(rows, []string{cmp.Or(s.Name, "no known source"), entries, answered, state})
 	}
 	return rows
 }

@@ -16,11 +16,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/election"
 	"github.com/rolecall/rolecall/internal/history"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register"
+	"github.com/rolecall/rolecall/internal/register/configmap"
+	"github.com/rolecall/rolecall/internal/report"
 	"github.com/rolecall/rolecall/internal/roster"
 )
 
@@ -45,12 +48,12 @@ type survey struct {
 	Notes      []string  `json:"notes,omitempty"`  // what is good to know
 	Unread     []unread  `json:"unread,omitempty"` // what could not be read
 
-	Leader  *leaderView   `json:"leader,omitempty"`
-	Status  *agent.Status `json:"status,omitempty"` // what the leader publishes; missing where nobody leads
-	Agents  *agentsView   `json:"agents,omitempty"`
-	Applied string        `json:"appliedConfig,omitempty"` // hash of the config that the ledger has
-	AWSAuth *awsAuthView  `json:"awsAuth,omitempty"`
-	Last    *writeView    `json:"lastWrite,omitempty"`
+	Leader  *leaderView    `json:"leader,omitempty"`
+	Status  *report.Status `json:"status,omitempty"` // what the leader publishes; missing where nobody leads
+	Agents  *agentsView    `json:"agents,omitempty"`
+	Applied string         `json:"appliedConfig,omitempty"` // hash of the config that the ledger has
+	AWSAuth *awsAuthView   `json:"awsAuth,omitempty"`
+	Last    *writeView     `json:"lastWrite,omitempty"`
 
 	Sources   []sourceView   `json:"sources"`
 	Held      []listedHold   `json:"held"`
@@ -91,8 +94,11 @@ type awsAuthView struct {
 	Bytes     int    `json:"bytes"`
 	Limit     int    `json:"limit"`
 	Entries   int    `json:"entries"`
-	Foreign   *int   `json:"foreign,omitempty"` // of them, of others; missing where the ledger cannot be read
-	Ignored   int    `json:"ignored"`           // of them, by the authenticator
+	Foreign   *int   `json:"foreign,omitempty"`   // of them, of others; missing where the ledger cannot be read
+	Ignored   int    `json:"ignored"`             // of them, by the authenticator
+	ManagedBy string `json:"managedBy,omitempty"` // namespace of the installation that writes it; missing where it names none
+
+	elsewhere bool // that is another installation than the one looked at
 }
 
 type writeView struct {
@@ -103,11 +109,11 @@ type writeView struct {
 }
 
 type sourceView struct {
-	Name     string         `json:"name"`
-	Entries  *int           `json:"entries,omitempty"` // of aws-auth, that it asks for; missing where the ledger cannot be read
-	Answered time.Time      `json:"answered,omitzero"` // when it last did, in this leader's term
-	Trouble  *agent.Trouble `json:"trouble,omitempty"` // what it fails with now
-	Told     bool           `json:"toldByLeader"`      // whether the leader says how it does
+	Name     string          `json:"name"`
+	Entries  *int            `json:"entries,omitempty"` // of aws-auth, that it asks for; missing where the ledger cannot be read
+	Answered time.Time       `json:"answered,omitzero"` // when it last did, in this leader's term
+	Trouble  *report.Trouble `json:"trouble,omitempty"` // what it fails with now
+	Told     bool            `json:"toldByLeader"`      // whether the leader says how it does
 }
 
 type nodeRoleView struct {
@@ -132,7 +138,7 @@ type raw struct {
 	lease        *coordinationv1.Lease
 	leaseErr     error
 	stale        bool
-	ledger       *awsauth.Ledger
+	ledger       *plan.State
 	ledgerErr    error
 	awsAuth      *corev1.ConfigMap
 	awsAuthErr   error
@@ -161,7 +167,7 @@ func (s *surveyor) look(ctx context.Context) *survey {
 		r.roster, r.rosterErr = roster.New(s.client.CoordinationV1().Leases(s.namespace)).List(ctx, "")
 	})
 	group.Go(func() {
-		r.awsAuth, r.awsAuthErr = s.awsAuth(agent.FieldManager, dryRunNone).Get(ctx)
+		r.awsAuth, r.awsAuthErr = s.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx)
 		if version := versionOf(r.awsAuth); version == "" || version != s.revisionsOf || s.revisionsErr != nil {
 			s.revisions, s.revisionsErr = s.objects.revisions().List(ctx)
 			s.revisionsOf = version
@@ -293,7 +299,7 @@ func (s *surveyor) understandLease(v *survey, r *raw) {
 	if r.stale {
 		v.problem("nobody leads: node %s holds the Lease and has not renewed it for %s, and no other agent takes it: %s", node, age(v.Leader.Renewed), logs)
 	}
-	v.understandPublished(lease.Annotations[agent.StatusAnnotation], id)
+	v.understandPublished(lease.Annotations[report.StatusAnnotation], id)
 }
 
 // understandPublished takes in what the leader says of its term. What another
@@ -305,7 +311,7 @@ func (v *survey) understandPublished(value, leader string) {
 		}
 		return
 	}
-	status, err := agent.DecodeStatus(value)
+	status, err := report.DecodeStatus(value)
 	if err != nil {
 		v.missing("what the leader says of its sources", err, false)
 		return
@@ -316,9 +322,11 @@ func (v *survey) understandPublished(value, leader string) {
 	}
 	v.Status = status
 	switch status.Result {
-	case "malformed":
-		v.problem("the leader leaves aws-auth alone: %s", status.Error)
-	case "error":
+	case string(report.Elsewhere):
+		v.problem("the leader writes nothing: %s", status.Error)
+	case string(report.Malformed):
+		v.problem("the leader leaves alone what it cannot read: %s", status.Error)
+	case string(report.Failed):
 		v.problem("the leader's last pass failed, it tries again: %s", status.Error)
 	}
 	if e := status.ConfigError; e != nil {
@@ -347,10 +355,19 @@ func (v *survey) understandPublished(value, leader string) {
 	if status.NoRoom > 0 {
 		v.problem("aws-auth is full, %d new entries are left out: remove entries that nobody needs, or let groups in by a role that their members assume", status.NoRoom)
 	}
+	for _, left := range status.LeftSome {
+		v.problem("a change could not be made and is left out, the leader tries it again: %s", left)
+	}
+	if rest := status.Left - len(status.LeftSome); rest > 0 {
+		v.problem("%d more changes are left out: see rolecall plan", rest)
+	}
 	if status.History != "" {
 		v.problem("no revision of aws-auth can be kept, so that rolecall rollback may lack the newest: %s", status.History)
 	}
-	if status.AddOnly {
+	switch {
+	case status.Settling == report.StateLost:
+		v.note("the ledger is missing or damaged, so who asked for the managed entries is not known: the leader only adds until its config has settled")
+	case status.AddOnly:
 		v.note("the leader only adds until its mounted config has settled: it differs from the one applied last")
 	}
 }
@@ -387,15 +404,17 @@ func (s *surveyor) understandAWSAuth(v *survey, r *raw) *awsauth.Document {
 	for _, body := range r.awsAuth.BinaryData {
 		view.Bytes += len(body)
 	}
-	if view.Bytes > agent.WarnAt {
+	if view.Bytes > report.WarnAt {
 		v.problem("%s has %d of %d bytes: let groups in by a role that their members assume, or use access entries", s.name(), view.Bytes, awsauth.Limit)
 	}
-	doc, err := awsauth.Parse(r.awsAuth.Data)
-	if err != nil {
-		view.Malformed = err.Error()
-		v.problem("%s is malformed, whoever stands in it is locked out: %s: see rolecall history, and rolecall rollback", s.name(), err)
-		return nil
+	s.understandInstallation(v, r)
+	doc := awsauth.ParseReadable(r.awsAuth.Data)
+	var unreadable []string
+	for _, p := range doc.Unreadable() {
+		unreadable = append(unreadable, p.Error())
+		v.problem("%s cannot be read, and every principal in it is locked out: %s: see rolecall history, and rolecall rollback", p.Key, p)
 	}
+	view.Malformed = strings.Join(unreadable, "; ")
 	for _, l := range doc.Entries() {
 		view.Entries++
 		if l.Dropped != "" {
@@ -408,6 +427,17 @@ func (s *surveyor) understandAWSAuth(v *survey, r *raw) *awsauth.Document {
 	return doc
 }
 
+// understandInstallation says that aws-auth is another installation's, where the
+// leader has not.
+func (s *surveyor) understandInstallation(v *survey, r *raw) {
+	owner := r.awsAuth.Annotations[configmap.InstallationAnnotation]
+	v.AWSAuth.ManagedBy, v.AWSAuth.elsewhere = owner, owner != "" && owner != s.namespace
+	said := v.Status != nil && v.Status.Result == string(report.Elsewhere)
+	if v.AWSAuth.elsewhere && !said {
+		v.problem("%s", (&register.ElsewhereError{Register: s.name(), Owner: owner, Self: s.namespace}).Error())
+	}
+}
+
 func (s *surveyor) understandLedger(v *survey, r *raw, doc *awsauth.Document, now time.Time) {
 	if r.ledgerErr != nil {
 		if !errors.Is(r.ledgerErr, errNoLedger) {
@@ -415,21 +445,22 @@ func (s *surveyor) understandLedger(v *survey, r *raw, doc *awsauth.Document, no
 			v.sources(nil)
 			return
 		}
-		r.ledger = &awsauth.Ledger{} // nothing is ours
+		r.ledger = &plan.State{} // nothing is ours
 	}
 	v.Applied = r.ledger.Config
 	v.sources(r.ledger)
 	var approved []string
 	if r.awsAuthErr == nil {
-		approved = awsauth.Approved(r.awsAuth.Annotations[awsauth.ApprovalAnnotation], now)
+		approved = configmap.Approved(r.awsAuth.Annotations[configmap.ApprovalAnnotation], now)
 	}
-	for _, h := range r.ledger.Held {
-		l := listedHold{Hold: h}
+	for _, h := range r.ledger.Removals {
+		l := listedHold{PendingRemoval: h}
 		if r.awsAuthErr == nil {
 			l.Approved = new(slices.Contains(approved, h.ID))
 		}
 		v.Held = append(v.Held, l)
-		if l.Approved == nil || !*l.Approved {
+		elsewhere := v.AWSAuth != nil && v.AWSAuth.elsewhere // whose leader does not remove them
+		if (l.Approved == nil || !*l.Approved) && !elsewhere {
 			v.holdProblem(&h)
 		}
 	}
@@ -439,13 +470,13 @@ func (s *surveyor) understandLedger(v *survey, r *raw, doc *awsauth.Document, no
 	v.AWSAuth.Foreign = new(foreign(doc, r.ledger))
 }
 
-func (v *survey) holdProblem(h *awsauth.Hold) {
-	v.problem("%s, held back for %s: look at it and let it go on with rolecall approve %s", whyHeld(h), age(h.Since), h.ID)
+func (v *survey) holdProblem(h *plan.PendingRemoval) {
+	v.problem("%s, held back for %s: look at it and let it go on with rolecall approve %s", report.WhyPending(h), age(h.Since), h.ID)
 }
 
 // foreign counts the entries that have no mark of ours and that the ledger does
 // not have.
-func foreign(doc *awsauth.Document, ledger *awsauth.Ledger) int {
+func foreign(doc *awsauth.Document, ledger *plan.State) int {
 	ours := map[string][]awsauth.Entry{}
 	for i := range ledger.Owned {
 		if o := &ledger.Owned[i]; !o.Waiting {
@@ -463,7 +494,7 @@ func foreign(doc *awsauth.Document, ledger *awsauth.Ledger) int {
 
 // sources puts together what the ledger says of the sources and what the leader
 // does.
-func (v *survey) sources(ledger *awsauth.Ledger) {
+func (v *survey) sources(ledger *plan.State) {
 	at := map[string]int{}
 	of := func(name string) *sourceView {
 		i, known := at[name]
@@ -502,7 +533,7 @@ func (s *surveyor) understandLastWrite(v *survey, r *raw) {
 	if r.awsAuthErr != nil || r.awsAuth.ResourceVersion == "" {
 		return
 	}
-	who, at := history.LastWriter(r.awsAuth, agent.FieldManager)
+	who, at := history.LastWriter(r.awsAuth, configmap.FieldManager)
 	v.Last = &writeView{At: at.UTC(), Who: who}
 	for i := range r.revisions {
 		if rev := &r.revisions[i]; rev.Version == r.awsAuth.ResourceVersion {

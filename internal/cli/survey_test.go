@@ -17,8 +17,10 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/rolecall/rolecall/agent"
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
+	"github.com/rolecall/rolecall/internal/report"
 )
 
 // leaseOf is a Lease of 15 s that holder has renewed that long ago and on which
@@ -29,7 +31,7 @@ func leaseOf(holder string, ago time.Duration, said string) *coordinationv1.Leas
 	l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "rolecall", ResourceVersion: "1"}}
 	l.Spec = coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed, AcquireTime: &renewed}
 	if said != "" {
-		l.Annotations = map[string]string{agent.StatusAnnotation: said}
+		l.Annotations = map[string]string{report.StatusAnnotation: said}
 	}
 	return l
 }
@@ -107,14 +109,14 @@ func TestHealth(t *testing.T) {
 	good := func() *raw {
 		return &raw{
 			lease:   leaseOf("a_1", time.Second, `{"leader":"a_1","result":"unchanged"}`),
-			ledger:  &awsauth.Ledger{},
+			ledger:  &plan.State{},
 			awsAuth: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "1"}},
 		}
 	}
 	says := func(body string) func(*raw) {
 		return func(r *raw) { r.lease = leaseOf("a_1", time.Second, `{"leader":"a_1",`+body+`}`) }
 	}
-	hold := awsauth.Hold{ID: "0123456789ab", Source: "file", Of: 9, Changes: make([]awsauth.Change, 6), Since: time.Now()}
+	hold := plan.PendingRemoval{ID: "0123456789ab", Source: "file", Of: 9, Changes: make([]plan.Change, 6), Since: time.Now()}
 	for name, tt := range map[string]struct {
 		change func(*raw)
 		want   health
@@ -142,16 +144,36 @@ func TestHealth(t *testing.T) {
 		"no room":         {says(`"noRoom":1`), healthBad, "aws-auth is full"},
 		"no history":      {says(`"history":"e"`), healthBad, "no revision of aws-auth can be kept"},
 		"adding only":     {says(`"addOnly":true`), healthGood, ""},
-		"malformed":       {func(r *raw) { r.awsAuth.Data = map[string]string{"mapRoles": "- ["} }, healthBad, "is malformed"},
-		"nearly full":     {func(r *raw) { r.awsAuth.BinaryData = map[string][]byte{"x": make([]byte, agent.WarnAt+1)} }, healthBad, "use access entries"},
+		"ledger lost":     {says(`"addOnly":true,"settling":"state"`), healthGood, ""},
+		"left out":        {says(`"left":1,"leftSome":["add of a: why"]`), healthBad, "left out, the leader tries it again: add of a: why"},
+		"more left out":   {says(`"left":2`), healthBad, "2 more changes are left out"},
+		"managed elsewhere, as the leader says": {
+			says(`"result":"elsewhere","owner":"m","error":"e"`), healthBad, "the leader writes nothing: e",
+		},
+		"managed elsewhere, as aws-auth says": {func(r *raw) {
+			r.awsAuth.Annotations = map[string]string{configmap.InstallationAnnotation: "m"}
+		}, healthBad, "rolecall handover -n n"},
+		"managed elsewhere, as both say": {func(r *raw) {
+			says(`"result":"elsewhere","owner":"m","error":"e"`)(r)
+			r.awsAuth.Annotations = map[string]string{configmap.InstallationAnnotation: "m"}
+		}, healthBad, "the leader writes nothing: e"},
+		"managed here": {func(r *raw) {
+			r.awsAuth.Annotations = map[string]string{configmap.InstallationAnnotation: "n"}
+		}, healthGood, ""},
+		"held, and managed elsewhere": {func(r *raw) {
+			r.ledger.Removals = []plan.PendingRemoval{hold}
+			r.awsAuth.Annotations = map[string]string{configmap.InstallationAnnotation: "m"}
+		}, healthBad, "rolecall handover -n n"},
+		"malformed":   {func(r *raw) { r.awsAuth.Data = map[string]string{"mapRoles": "- ["} }, healthBad, "mapRoles cannot be read"},
+		"nearly full": {func(r *raw) { r.awsAuth.BinaryData = map[string][]byte{"x": make([]byte, report.WarnAt+1)} }, healthBad, "use access entries"},
 		"deleted": {func(r *raw) {
 			r.awsAuth.ResourceVersion = ""
-			r.ledger.Owned = []awsauth.Owned{{Entry: awsauth.Entry{Kind: awsauth.User, ARN: "arn:aws:iam::111122223333:user/a"}}}
+			r.ledger.Owned = []plan.Owned{{Entry: awsauth.Entry{Kind: awsauth.User, ARN: "arn:aws:iam::111122223333:user/a"}}}
 		}, healthBad, "is gone"},
-		"held": {func(r *raw) { r.ledger.Held = []awsauth.Hold{hold} }, healthBad, "rolecall approve 0123456789ab"},
+		"held": {func(r *raw) { r.ledger.Removals = []plan.PendingRemoval{hold} }, healthBad, "rolecall approve 0123456789ab"},
 		"held and approved": {func(r *raw) {
-			r.ledger.Held = []awsauth.Hold{hold}
-			r.awsAuth.Annotations = map[string]string{awsauth.ApprovalAnnotation: hold.ID + "=" + time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}
+			r.ledger.Removals = []plan.PendingRemoval{hold}
+			r.awsAuth.Annotations = map[string]string{configmap.ApprovalAnnotation: hold.ID + "=" + time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}
 		}, healthGood, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -138,6 +138,10 @@ func (x *exporter) add(e *awsauth.Entry) {
 		x.note("left out: %s: with its path it lets nobody in, and as an access entry it would; make one if that is meant", quote(e.ARN))
 		return
 	}
+	if why := e.Unmatched(); why != "" {
+		x.note("left out: %s lets nobody in: %s", quote(e.ARN), why)
+		return
+	}
 	out := AccessEntry{PrincipalARN: arn, Type: typeOf(e)}
 	if out.Type != Standard {
 		x.node(e, out)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/config"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 )
 
 // importers are all of them, by the folder of their corpus.
@@ -115,12 +117,9 @@ func TestImportPlansNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := awsauth.MakePlan(doc, nil, awsauth.Request{Sources: []awsauth.Source{{Name: "file", Entries: in.Entries}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if plan.Writes() || len(plan.Conflicts) > 0 || len(in.Entries) != 3 {
-		t.Errorf("%d entries, changes %v, conflicts %v; want 3 and none", len(in.Entries), plan.Changes, plan.Conflicts)
+	made := configmap.MakePlan(doc, 0, plan.Snapshot{Sources: []plan.Source{{Name: "file", Entries: in.Entries}}})
+	if made.Writes() || len(made.Conflicts) > 0 || len(in.Entries) != 3 {
+		t.Errorf("%d entries, changes %v, conflicts %v; want 3 and none", len(in.Entries), made.Changes, made.Conflicts)
 	}
 }
 
@@ -187,11 +186,8 @@ func TestMarkHandsOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := awsauth.MakePlan(doc, nil, awsauth.Request{Sources: []awsauth.Source{{Name: "file", Entries: in.Entries}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if plan.Writes() || len(plan.Ours) != 1 || plan.Foreign != 0 {
-		t.Errorf("writes %t, %d ours, %d foreign; want false, 1, 0", plan.Writes(), len(plan.Ours), plan.Foreign)
+	made := configmap.MakePlan(doc, 0, plan.Snapshot{Sources: []plan.Source{{Name: "file", Entries: in.Entries}}})
+	if made.Writes() || len(made.Managed) != 1 || made.Unmanaged != 0 {
+		t.Errorf("writes %t, %d ours, %d foreign; want false, 1, 0", made.Writes(), len(made.Managed), made.Unmanaged)
 	}
 }

@@ -156,6 +156,7 @@ func TestAlertsAreWhole(t *testing.T) {
 		files[i] = filepath.Base(path)
 	}
 	slices.Sort(pages)
+	pages = slices.Compact(pages) // an alert of two severities has one runbook
 	if diff := cmp.Diff(pages, files); diff != "" {
 		t.Errorf("runbooks (-of alerts +in docs/runbooks):\n%s", diff)
 	}

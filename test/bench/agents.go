@@ -2,20 +2,25 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/rolecall/rolecall/agent"
+	"github.com/rolecall/rolecall/awsauth"
+	rolecallconfig "github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/election"
+	"github.com/rolecall/rolecall/internal/register"
+	"github.com/rolecall/rolecall/internal/register/configmap"
+	events "github.com/rolecall/rolecall/internal/report"
 	"github.com/rolecall/rolecall/internal/roster"
+	"github.com/rolecall/rolecall/internal/source"
 	"github.com/rolecall/rolecall/test/fleet"
 )
 
@@ -28,8 +33,12 @@ func newAgents(ctx context.Context, c *cluster, n int, slow bool) (group, error)
 		return nil, err
 	}
 	silent := slog.New(slog.DiscardHandler)
-	account := agent.Account{ID: "111122223333", Partition: "aws"}
-	spec := &agent.Spec{Hash: "bench", Refresh: time.Minute, Nodes: agent.Nodes{Report: true}, RemovalLimit: 50, Restore: true}
+	account := source.Account{ID: "111122223333", Partition: "aws"}
+	file := &rolecallconfig.File{Hash: "bench", Config: rolecallconfig.Config{
+		RefreshInterval: time.Minute,
+		NodeRoles:       rolecallconfig.NodeRoles{Report: true},
+		Safety:          rolecallconfig.Safety{RemovalLimit: rolecallconfig.RemovalLimit{Percent: 50}, OnMalformed: rolecallconfig.Restore},
+	}}
 	g.serve = func(_ context.Context, i int, config *rest.Config, w *wire) (func(context.Context) error, error) {
 		identity := election.Identity(nodeName(i))
 		http, err := rest.HTTPClientFor(w.config(config))
@@ -42,8 +51,8 @@ func newAgents(ctx context.Context, c *cluster, n int, slow bool) (group, error)
 		}
 		nodes := roster.New(leases.Leases(c.Namespace))
 		reporter := &agent.Reporter{
-			Identify: func(context.Context) (agent.Node, error) {
-				return agent.Node{RoleARN: "arn:aws:iam::111122223333:role/" + roleName(i), Account: account}, nil
+			Identify: func(context.Context) (source.Node, error) {
+				return source.Node{RoleARN: "arn:aws:iam::111122223333:role/" + roleName(i), Account: account}, nil
 			},
 			Report: nodes.Report, NodeName: nodeName(i), Logger: silent,
 		}
@@ -80,13 +89,21 @@ func newAgents(ctx context.Context, c *cluster, n int, slow bool) (group, error)
 				return err
 			}
 			leader := agent.NewLeader(agent.Options{
-				Client: all, Namespace: c.Namespace, AWSAuthNamespace: c.AWSAuthNamespace, Roster: nodes, Self: reporter.Self,
-				Directory: func(context.Context, string, string) (agent.Directory, error) {
-					return nil, errors.New("this config asks IAM nothing")
+				Register: func(wrote func(object string, err error)) register.Register {
+					return configmap.New(configmap.Options{
+						Client: all, Namespace: c.Namespace, AWSAuthNamespace: c.AWSAuthNamespace, NodeName: nodeName(i), Wrote: wrote, Logger: silent,
+					})
 				},
-				NodeName: nodeName(i), Identity: identity, Version: "bench", Logger: silent,
+				Env: source.Env{Self: reporter.Self}, Roster: nodes, WatchRoster: nodes.Watch, // this config asks IAM nothing
+				Events: func(ctx context.Context) (*events.Events, func()) {
+					return events.StartEvents(ctx, all.CoreV1().Events(c.AWSAuthNamespace), nodeName(i), &corev1.ConfigMap{
+						TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+						ObjectMeta: metav1.ObjectMeta{Namespace: c.AWSAuthNamespace, Name: awsauth.Name},
+					})
+				},
+				Identity: identity, Version: "bench", Logger: silent,
 			})
-			leader.Apply(spec)
+			leader.Apply(file)
 			return leader.Lead(ctx)
 		}
 		return func(ctx context.Context) error {

@@ -8,9 +8,11 @@ import (
 	"syscall"
 	"time"
 
-	"sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
+	theirs "sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 )
 
 // fullDocument is as many entries as a large aws-auth holds: near 1 MiB.
@@ -35,18 +37,23 @@ func documentEntries(n int) []awsauth.Entry {
 	return out
 }
 
-func askingFor(entries []awsauth.Entry) awsauth.Request {
-	return awsauth.Request{Now: time.Now(), Sources: []awsauth.Source{{Name: "file", Entries: entries}}}
+func askingFor(entries []awsauth.Entry) plan.Snapshot {
+	return plan.Snapshot{Now: time.Now(), Sources: []plan.Source{{Name: "file", Entries: entries}}}
 }
 
 // merge is what a leader does with aws-auth in a pass: parse, plan, encode and
 // read the result back.
-func merge(data map[string]string, ledger *awsauth.Ledger, req awsauth.Request) (*awsauth.Plan, error) {
+func merge(data map[string]string, state *plan.State, req plan.Snapshot) (*configmap.Plan, error) {
 	doc, err := awsauth.Parse(data)
 	if err != nil {
 		return nil, err
 	}
-	return awsauth.MakePlan(doc, ledger, req)
+	req.State = state
+	p := configmap.MakePlan(doc, 0, req)
+	if len(p.Left) > 0 {
+		return nil, fmt.Errorf("left out: %+v", p.Left)
+	}
+	return p, nil
 }
 
 // A timed is what one way to do something took: milliseconds of CPU, which unlike
@@ -83,23 +90,23 @@ func (t *timed) median() float64 { return figureOf("", "", "", t.ms).Median }
 // bulk is a document of n entries of ours and what leads to others.
 type bulk struct {
 	data   map[string]string
-	ledger *awsauth.Ledger
-	steady awsauth.Request
-	one    awsauth.Request // that changes an entry
-	all    awsauth.Request // that changes every entry
+	state  *plan.State
+	steady plan.Snapshot
+	one    plan.Snapshot // that changes an entry
+	all    plan.Snapshot // that changes every entry
 }
 
 func newBulk(n int) (*bulk, error) {
 	entries := documentEntries(n)
 	d := &bulk{steady: askingFor(entries)}
-	plan, err := merge(nil, nil, d.steady)
+	p, err := merge(nil, nil, d.steady)
 	if err != nil {
 		return nil, err
 	}
-	if len(plan.Ours) != n {
-		return nil, fmt.Errorf("%d of %d entries found room", len(plan.Ours), n)
+	if len(p.Managed) != n {
+		return nil, fmt.Errorf("%d of %d entries found room", len(p.Managed), n)
 	}
-	d.data, d.ledger = plan.After.Data(), plan.Settled
+	d.data, d.state = p.After.Data(), p.Settled
 	one := slices.Clone(entries)
 	one[1].Username += "-renamed"
 	all := slices.Clone(entries)
@@ -121,9 +128,9 @@ func (d *bulk) measure(ctx context.Context, rounds int) (*times, error) {
 	for k, text := range d.data {
 		other[k] = text + "---\n"
 	}
-	plan := func(data map[string]string, ledger *awsauth.Ledger, req awsauth.Request, changes int) func() error {
+	merging := func(data map[string]string, state *plan.State, req plan.Snapshot, changes int) func() error {
 		return func() error {
-			p, err := merge(data, ledger, req)
+			p, err := merge(data, state, req)
 			if err == nil && len(p.Changes) != changes {
 				err = fmt.Errorf("%d changes instead of %d", len(p.Changes), changes)
 			}
@@ -137,19 +144,19 @@ func (d *bulk) measure(ctx context.Context, rounds int) (*times, error) {
 			do   func() error
 		}{
 			{&t.floor, func() error {
-				users, roles, accounts, err := configmap.ParseMap(d.data)
+				users, roles, accounts, err := theirs.ParseMap(d.data)
 				if err == nil {
-					_, err = configmap.EncodeMap(users, roles, accounts)
+					_, err = theirs.EncodeMap(users, roles, accounts)
 				}
 				return err
 			}},
-			{&t.theirParse, func() error { _, _, _, err := configmap.ParseMap(d.data); return err }},
+			{&t.theirParse, func() error { _, _, _, err := theirs.ParseMap(d.data); return err }},
 			{&t.ourParse, func() error { _, err := awsauth.Parse(d.data); return err }},
 			{&t.fullParse, func() error { _, err := awsauth.Parse(other); return err }},
-			{&t.steady, plan(d.data, d.ledger, d.steady, 0)},
-			{&t.one, plan(d.data, d.ledger, d.one, 1)},
-			{&t.all, plan(d.data, d.ledger, d.all, n)},
-			{&t.fresh, plan(nil, nil, d.steady, n)},
+			{&t.steady, merging(d.data, d.state, d.steady, 0)},
+			{&t.one, merging(d.data, d.state, d.one, 1)},
+			{&t.all, merging(d.data, d.state, d.all, n)},
+			{&t.fresh, merging(nil, nil, d.steady, n)},
 		} {
 			if err := step.into.once(step.do); err != nil {
 				return nil, err

@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
 	"github.com/rolecall/rolecall/test/trial"
@@ -32,11 +34,11 @@ func BenchmarkGet(b *testing.B) {
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	ledger := &awsauth.Ledger{}
+	ledger := &plan.State{}
 	for i := range 6500 {
 		e := awsauth.Entry{Kind: awsauth.Role, ARN: fmt.Sprintf("arn:aws:iam::111122223333:role/team-%04d", i), Username: fmt.Sprintf("team-%04d", i), Groups: []string{"viewers"}}
 		fmt.Fprintf(&text, "- rolearn: %s\n  username: %s\n  groups:\n  - viewers\n  syncedBy: rolecall\n", e.ARN, e.Username)
-		ledger.Owned = append(ledger.Owned, awsauth.Owned{Entry: e, Since: time.Unix(1700000000, 0), Claims: []awsauth.Claim{{Source: "file", Username: e.Username, Groups: e.Groups}}})
+		ledger.Owned = append(ledger.Owned, plan.Owned{Entry: e, Since: time.Unix(1700000000, 0), Claims: []plan.Claim{{Source: "file", Username: e.Username, Groups: e.Groups}}})
 	}
 	c.Create(map[string]string{"mapRoles": text.String()})
 	env := append(os.Environ(), append(c.Env(), "HOME="+b.TempDir())...) // where kubectl keeps what it has discovered
@@ -64,11 +66,11 @@ func BenchmarkGet(b *testing.B) {
 		b.ReportMetric(float64(ours[len(ours)/2])/float64(theirs[len(theirs)/2]), "rolecall/kubectl")
 	}
 	b.Run("ledger=none", measure)
-	body, err := ledger.Encode()
+	body, _, err := configmap.EncodeLedger(ledger)
 	if err != nil {
 		b.Fatal(err)
 	}
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fleet.LedgerName}, BinaryData: map[string][]byte{awsauth.LedgerKey: body}}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fleet.LedgerName}, BinaryData: map[string][]byte{configmap.LedgerKey: body}}
 	if _, err := c.Client.CoreV1().ConfigMaps(c.Namespace).Create(b.Context(), cm, metav1.CreateOptions{}); err != nil {
 		b.Fatal(err)
 	}

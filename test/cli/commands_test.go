@@ -17,12 +17,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/internal/history"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/trial"
 )
@@ -55,6 +57,34 @@ func TestClusterCommands(t *testing.T) {
 				rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{fleet.LedgerName}, Verbs: []string{"get"}},
 				rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"controllerrevisions"}, Verbs: []string{"list"}}))
 		},
+		// managed-by NAMESPACE names the installation that writes aws-auth; manager
+		// NAMESPACE holds that it is named so.
+		"managed-by": func(_ *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			c.Change(func(cm *corev1.ConfigMap) {
+				metav1.SetMetaDataAnnotation(&cm.ObjectMeta, configmap.InstallationAnnotation, args[0])
+			})
+		},
+		"manager": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			if got := c.Now().Annotations[configmap.InstallationAnnotation]; got != args[0] {
+				ts.Fatalf("aws-auth is managed by %q, want %q", got, args[0])
+			}
+		},
+		// lease HOLDER AGO makes the leader's Lease anew, renewed that long ago.
+		"lease": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			ago, err := time.ParseDuration(args[1])
+			ts.Check(err)
+			leases := c.Client.CoordinationV1().Leases(c.Namespace)
+			if err := leases.Delete(c.T.Context(), fleet.LeaseName, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+				ts.Check(err)
+			}
+			_, err = leases.Create(c.T.Context(), &coordinationv1.Lease{
+				ObjectMeta: metav1.ObjectMeta{Name: fleet.LeaseName},
+				Spec: coordinationv1.LeaseSpec{
+					HolderIdentity: &args[0], LeaseDurationSeconds: new(int32(15)), RenewTime: &metav1.MicroTime{Time: time.Now().Add(-ago)},
+				},
+			}, metav1.CreateOptions{})
+			ts.Check(err)
+		},
 		// revision NAME [broken] puts the number of the newest revision, or of
 		// the newest broken one, into a variable.
 		"revision": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
@@ -86,8 +116,8 @@ func TestClusterCommands(t *testing.T) {
 		// that has acted.
 		"settle-ledger": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, _ []string) {
 			ledger := c.Ledger()
-			ledger.Held = nil
-			body, err := ledger.Encode()
+			ledger.Removals = nil
+			body, _, err := configmap.EncodeLedger(ledger)
 			ts.Check(err)
 			ts.Check(putLedger(c, body))
 		},
@@ -123,17 +153,17 @@ func TestClusterCommands(t *testing.T) {
 		// held NAME puts the ID of what is held back into a variable.
 		"held": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
 			ledger := c.Ledger()
-			if len(args) != 1 || len(ledger.Held) != 1 {
-				ts.Fatalf("%d holds, one is wanted with the name of a variable", len(ledger.Held))
+			if len(args) != 1 || len(ledger.Removals) != 1 {
+				ts.Fatalf("%d holds, one is wanted with the name of a variable", len(ledger.Removals))
 			}
-			ts.Setenv(args[0], ledger.Held[0].ID)
+			ts.Setenv(args[0], ledger.Removals[0].ID)
 		},
 		// approved ID... holds aws-auth's annotation against these IDs; an
 		// empty one is none.
 		"approved": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
 			cm, err := c.AWSAuth(c.T.Context())
 			ts.Check(err)
-			got := awsauth.Approved(cm.Annotations[awsauth.ApprovalAnnotation], time.Now())
+			got := configmap.Approved(cm.Annotations[configmap.ApprovalAnnotation], time.Now())
 			if want := strings.Fields(strings.Join(args, " ")); !slices.Equal(got, want) {
 				ts.Fatalf("approved are %q, want %q", got, want)
 			}
@@ -142,7 +172,7 @@ func TestClusterCommands(t *testing.T) {
 		"approvals": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
 			cm, err := c.AWSAuth(c.T.Context())
 			ts.Check(err)
-			ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(cm.Annotations[awsauth.ApprovalAnnotation]), 0o600))
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(cm.Annotations[configmap.ApprovalAnnotation]), 0o600))
 		},
 		// reapproved FILE waits until that is no longer what is approved.
 		"reapproved": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
@@ -151,7 +181,7 @@ func TestClusterCommands(t *testing.T) {
 			defer cancel()
 			_, err := fleet.Until(ctx, func(ctx context.Context) error {
 				cm, err := c.AWSAuth(ctx)
-				if err == nil && cm.Annotations[awsauth.ApprovalAnnotation] == was {
+				if err == nil && cm.Annotations[configmap.ApprovalAnnotation] == was {
 					err = errors.New("nobody has approved anything since")
 				}
 				return err
@@ -165,7 +195,7 @@ func putLedger(c *trial.Cluster, body []byte) error {
 	cms := c.Client.CoreV1().ConfigMaps(c.Namespace)
 	cm, err := cms.Get(c.T.Context(), fleet.LedgerName, metav1.GetOptions{})
 	if err == nil {
-		cm.BinaryData[awsauth.LedgerKey] = body
+		cm.BinaryData[configmap.LedgerKey] = body
 		_, err = cms.Update(c.T.Context(), cm, metav1.UpdateOptions{})
 	}
 	return err

@@ -36,10 +36,10 @@ func newClusterIn(t testing.TB, cp *stage.ControlPlane, config string, o trial.O
 	return &cluster{trial.New(t, config, o)}
 }
 
-// annotate has somebody change aws-auth's annotations.
-func (c *cluster) annotate(change func(annotations map[string]string)) {
+// annotate has somebody change aws-auth's annotations, and returns what was written.
+func (c *cluster) annotate(change func(annotations map[string]string)) *corev1.ConfigMap {
 	c.T.Helper()
-	c.Change(func(cm *corev1.ConfigMap) {
+	return c.Change(func(cm *corev1.ConfigMap) {
 		if cm.Annotations == nil {
 			cm.Annotations = map[string]string{}
 		}

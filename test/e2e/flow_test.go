@@ -263,7 +263,8 @@ func (c *cluster) judgeMetrics(leader *fleet.Node) {
 		labels []string
 	}{
 		{2, "rolecall_entries", []string{"source", "node", "kind", "role"}},
-		{2, "rolecall_entries", []string{"source", "extra", "kind", "role"}}, // Windows roles are listed like extra ones
+		{1, "rolecall_entries", []string{"source", "extra", "kind", "role"}},
+		{1, "rolecall_entries", []string{"source", "windows", "kind", "role"}},
 		{1, "rolecall_entries", []string{"source", "karpenter", "kind", "role"}},
 		{3, "rolecall_entries", []string{"source", "permission-set", "kind", "role"}},
 		{1, "rolecall_entries", []string{"source", "file", "kind", "role"}},

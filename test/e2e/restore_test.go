@@ -13,8 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/internal/history"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/trial"
 )
@@ -126,7 +126,7 @@ func TestMalformedIsRestored(t *testing.T) {
 // theirs are the annotations that others set.
 func theirs(cm *corev1.ConfigMap) map[string]string {
 	out := maps.Clone(cm.Annotations)
-	delete(out, awsauth.WriteAnnotation)
+	delete(out, configmap.WriteAnnotation)
 	return out
 }
 

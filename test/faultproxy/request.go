@@ -27,6 +27,9 @@ type Request struct {
 	// Name is also that of an object to be created, and of the only one that a
 	// list or watch selects by the field metadata.name.
 	Name string
+	// Version is the resourceVersion of which a get, list or watch wants to read, or
+	// a later one; empty for the newest, and for where a watch begins by itself.
+	Version string
 
 	Object runtime.Object // that a create or update sends, of a kind that client-go knows; else nil
 }
@@ -76,6 +79,7 @@ func parse(client string, r *http.Request) (Request, error) {
 		q.Subresource = strings.Join(parts[2:], "/")
 	}
 	q.Verb = verb(r, q.Name)
+	q.Version = r.URL.Query().Get("resourceVersion")
 	if q.Name == "" && (q.Verb == "list" || q.Verb == "watch") {
 		q.Name = selected(r)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/test/faultproxy"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
@@ -126,7 +126,7 @@ func (c *cluster) settled(what string, want ...fleet.Mapping) (awsAuth, ledger *
 // disowned says how the ledger differs from what of all this is ours. Accounts
 // count too: what has no mark is ours by the ledger alone.
 func disowned(cm *corev1.ConfigMap, all []fleet.Mapping) error {
-	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+	ledger, _, err := configmap.DecodeLedger(cm.BinaryData[configmap.LedgerKey])
 	if err != nil {
 		return err
 	}

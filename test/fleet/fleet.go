@@ -35,6 +35,11 @@ type Options struct {
 	// NAMESPACE-kube-system, so that several fleets can share a control plane.
 	Namespace string
 
+	// AWSAuthNamespace is that of another fleet, whose aws-auth is this one's too: a
+	// second installation in the same cluster. It needs a Namespace. By default a fleet
+	// has an aws-auth of its own.
+	AWSAuthNamespace string
+
 	// Overlay of manifests/overlays that is installed in place of
 	// manifests/install.yaml. It takes kubectl.
 	Overlay string
@@ -74,11 +79,16 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	if o.Namespace == "" || o.Namespace == DefaultNamespace {
 		f.Namespace, f.AWSAuthNamespace = DefaultNamespace, awsauth.Namespace
 	}
+	own := func(name string) string { return name }
+	if o.AWSAuthNamespace != "" {
+		f.AWSAuthNamespace = o.AWSAuthNamespace
+		own = func(name string) string { return name + "-" + o.Namespace } // beside those of the other fleet
+	}
 	var err error
 	if f.Client, err = kubernetes.NewForConfig(o.ControlPlane.Config()); err != nil {
 		return nil, err
 	}
-	if err := install(ctx, &o, f.Namespace, f.AWSAuthNamespace); err != nil {
+	if err := install(ctx, &o, f.Namespace, f.AWSAuthNamespace, own); err != nil {
 		return nil, err
 	}
 	if err := o.ControlPlane.Kubeconfig(f.Kubeconfig()); err != nil {

@@ -37,8 +37,8 @@ const (
 // install does what "kubectl apply --server-side -f manifests/install.yaml"
 // does, or what it does with an overlay or another file, with the agents and aws-auth in
 // namespaces that may be others, and waits until the rights that it gives are in
-// force.
-func install(ctx context.Context, o *Options, namespace, awsAuthNamespace string) error {
+// force. own names what stands beside aws-auth.
+func install(ctx context.Context, o *Options, namespace, awsAuthNamespace string, own func(string) string) error {
 	cp := o.ControlPlane
 	text, err := o.manifests(ctx)
 	if err != nil {
@@ -50,7 +50,18 @@ func install(ctx context.Context, o *Options, namespace, awsAuthNamespace string
 			return fmt.Errorf("create namespace %s: %w", name, err)
 		}
 	}
-	if err := apply(ctx, cp, moved); err != nil {
+	rename := func(object *unstructured.Unstructured) error {
+		if object.GetNamespace() != awsAuthNamespace {
+			return nil
+		}
+		object.SetName(own(object.GetName()))
+		role, there, err := unstructured.NestedString(object.Object, "roleRef", "name")
+		if there {
+			err = unstructured.SetNestedField(object.Object, own(role), "roleRef", "name")
+		}
+		return err
+	}
+	if err := apply(ctx, cp, moved, rename); err != nil {
 		return fmt.Errorf("apply the manifests: %w", err)
 	}
 	return Authorized(ctx, cp, namespace, awsAuthNamespace)
@@ -97,8 +108,8 @@ func Render(ctx context.Context, folder string) (string, error) {
 	return string(text), err
 }
 
-// apply applies the objects of a YAML stream by server-side apply.
-func apply(ctx context.Context, cp *stage.ControlPlane, text string) error {
+// apply applies the objects of a YAML stream by server-side apply, each after change.
+func apply(ctx context.Context, cp *stage.ControlPlane, text string, change func(*unstructured.Unstructured) error) error {
 	client, err := dynamic.NewForConfig(cp.Config())
 	if err != nil {
 		return err
@@ -118,6 +129,9 @@ func apply(ctx context.Context, cp *stage.ControlPlane, text string) error {
 		if err := documents.Decode(&object); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
+			return err
+		}
+		if err := change(&object); err != nil {
 			return err
 		}
 		gvk := object.GroupVersionKind()

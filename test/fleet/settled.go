@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 )
 
 // LedgerName is the ConfigMap with the ledger, in the agents' namespace.
@@ -31,7 +33,7 @@ func (f *Fleet) Settled(ctx context.Context) (awsAuth, ledger *corev1.ConfigMap,
 		if ledger, err = f.Client.CoreV1().ConfigMaps(f.Namespace).Get(ctx, LedgerName, metav1.GetOptions{}); err != nil {
 			return err
 		}
-		content, err := awsauth.DecodeLedger(ledger.BinaryData[awsauth.LedgerKey])
+		content, _, err := configmap.DecodeLedger(ledger.BinaryData[configmap.LedgerKey])
 		if err != nil {
 			return err
 		}
@@ -42,7 +44,7 @@ func (f *Fleet) Settled(ctx context.Context) (awsAuth, ledger *corev1.ConfigMap,
 
 // agree reports whether the ledger holds the marked entries and no others, and
 // waits for none. Entries of accounts have no mark and are passed over.
-func agree(mappings []Mapping, ledger *awsauth.Ledger) error {
+func agree(mappings []Mapping, ledger *plan.State) error {
 	marked, owned := map[string]bool{}, map[string]bool{}
 	for _, m := range mappings {
 		if m.SyncedBy == awsauth.Mark {
@@ -70,7 +72,7 @@ func (f *Fleet) Marked(ctx context.Context, found []Mapping) error {
 	if err != nil {
 		return err
 	}
-	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+	ledger, _, err := configmap.DecodeLedger(cm.BinaryData[configmap.LedgerKey])
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 )
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -61,19 +63,20 @@ func TestPlans(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ledger := &awsauth.Ledger{}
+				var state *plan.State
 				for step := range 3 {
 					req := request(r, doc)
-					plan, err := awsauth.MakePlan(doc, ledger, req)
-					if err != nil {
-						t.Fatalf("seed %d step %d: %v", seed, step, err)
+					req.State = state
+					planned := configmap.MakePlan(doc, 0, req)
+					if why := leftOut(planned); why != "" {
+						t.Fatalf("seed %d step %d: %s", seed, step, why)
 					}
-					if why := misjudged(req, plan); why != "" {
-						t.Fatalf("seed %d step %d: %s\nrequest %+v\nbefore %q\nafter %q", seed, step, why, req, doc.Data(), plan.After.Data())
+					if why := misjudged(req, planned); why != "" {
+						t.Fatalf("seed %d step %d: %s\nrequest %+v\nbefore %q\nafter %q", seed, step, why, req, doc.Data(), planned.After.Data())
 					}
-					doc = plan.After
-					if plan.Settled != nil {
-						ledger = plan.Settled
+					doc = planned.After
+					if planned.Settled != nil {
+						state = planned.Settled
 					}
 				}
 			}
@@ -83,15 +86,15 @@ func TestPlans(t *testing.T) {
 
 // misjudged says in what the authenticator sees the document after a plan
 // otherwise than planned, or "".
-func misjudged(req awsauth.Request, plan *awsauth.Plan) string {
-	if why := differs(plan.After.Data()); why != "" {
+func misjudged(req plan.Snapshot, planned *configmap.Plan) string {
+	if why := differs(planned.After.Data()); why != "" {
 		return why
 	}
-	before, after := read(plan.Before.Data()), read(plan.After.Data())
+	before, after := read(planned.Before.Data()), read(planned.After.Data())
 	if len(after.lost) > 0 {
 		return fmt.Sprintf("the authenticator cannot read %q", after.lost)
 	}
-	for _, o := range plan.Ours {
+	for _, o := range planned.Managed {
 		if o.Kind == awsauth.Account {
 			if !slices.Contains(after.accounts, o.ARN) {
 				return fmt.Sprintf("account %s is missing", o.ARN)
@@ -103,14 +106,17 @@ func misjudged(req awsauth.Request, plan *awsauth.Plan) string {
 		}
 	}
 	excused := map[string]bool{}
-	for _, c := range plan.Conflicts {
+	for _, c := range planned.Conflicts {
 		excused[strings.ToLower(c.Ours.ARN)] = true
 	}
-	for _, e := range plan.Refused {
+	for _, e := range planned.NoRoom {
 		excused[strings.ToLower(e.ARN)] = true
 	}
+	for _, l := range planned.Left {
+		excused[strings.ToLower(l.Entry.ARN)] = true
+	}
 	touched := map[string]bool{}
-	for _, c := range plan.Changes {
+	for _, c := range planned.Changes {
 		touched[strings.ToLower(c.Entry.ARN)] = true
 	}
 	for _, s := range req.Sources {
@@ -145,6 +151,17 @@ func misjudged(req awsauth.Request, plan *awsauth.Plan) string {
 	return ""
 }
 
+// leftOut says what of a plan is left out without a good reason, or "". An
+// unmanaged entry that cannot be edited is a conflict, no more.
+func leftOut(p *configmap.Plan) string {
+	for _, l := range p.Left {
+		if l.Op != plan.Adopt || !slices.ContainsFunc(p.Conflicts, func(c plan.Conflict) bool { return c.Ours.ARN == l.Entry.ARN }) {
+			return fmt.Sprintf("left out: %+v", l)
+		}
+	}
+	return ""
+}
+
 func same(a, b awsauth.Entry) bool {
 	set := func(groups []string) []string {
 		s := slices.Sorted(slices.Values(groups))
@@ -154,12 +171,12 @@ func same(a, b awsauth.Entry) bool {
 }
 
 // request draws entries, partly of ARNs that the document has.
-func request(r *rand.Rand, doc *awsauth.Document) awsauth.Request {
+func request(r *rand.Rand, doc *awsauth.Document) plan.Snapshot {
 	known := doc.Entries()
 	texts := []string{"system:masters", "system:node:{{EC2PrivateDNSName}}", "{{SessionName}}", "yes", "1", "a # b", "é", "\"", "it's", "- x", "tail:", "\u0090", "null"}
-	req := awsauth.Request{Now: now, AdoptConflicts: r.IntN(3) == 0}
+	req := plan.Snapshot{Now: now, AdoptConflicts: r.IntN(3) == 0}
 	for _, name := range []string{"file", "node"} {
-		s := awsauth.Source{Name: name}
+		s := plan.Source{Name: name}
 		for range r.IntN(5) {
 			e := awsauth.Entry{Kind: []awsauth.Kind{awsauth.Role, awsauth.User, awsauth.Account}[r.IntN(3)]}
 			if k := r.IntN(len(known) + 1); k < len(known) && known[k].ARN != "" && r.IntN(2) == 0 {
@@ -198,11 +215,8 @@ func FuzzJudge(f *testing.F) {
 			return
 		}
 		req := request(rand.New(rand.NewPCG(seed, 2)), doc)
-		plan, err := awsauth.MakePlan(doc, nil, req)
-		if err != nil {
-			return
-		}
-		if why := misjudged(req, plan); why != "" {
+		planned := configmap.MakePlan(doc, 0, req)
+		if why := misjudged(req, planned); why != "" {
 			t.Fatal(why)
 		}
 	})

@@ -186,7 +186,7 @@ func disagrees(data map[string]string, caller string) string {
 }
 
 // unreadable are the rules of which a fatal finding says that a key is lost.
-var unreadable = []string{awsauth.RuleUnreadableKey, awsauth.RuleUnquotedBraces, awsauth.RuleTab}
+var unreadable = []awsauth.RuleID{awsauth.RuleUnreadableKey, awsauth.RuleUnquotedBraces, awsauth.RuleTab}
 
 // misjudgedLint says in what Lint and the authenticator disagree, or "".
 func misjudgedLint(data map[string]string) string {

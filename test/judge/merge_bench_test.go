@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
+	theirs "sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 )
 
 // A large cluster's aws-auth: about 890 kB of the 1 MiB that it may have.
@@ -36,31 +38,32 @@ func entries(users, roles int) []awsauth.Entry {
 	return out
 }
 
-func asking(entries []awsauth.Entry) awsauth.Request {
-	return awsauth.Request{Now: now, Sources: []awsauth.Source{{Name: "file", Entries: entries}}}
+func asking(entries []awsauth.Entry) plan.Snapshot {
+	return plan.Snapshot{Now: now, Sources: []plan.Source{{Name: "file", Entries: entries}}}
 }
 
-// merge is what a leader does with aws-auth in one pass.
-func merge(tb testing.TB, data map[string]string, ledger *awsauth.Ledger, req awsauth.Request) *awsauth.Plan {
+// merge is what a leader does with aws-auth in one reconcile.
+func merge(tb testing.TB, data map[string]string, state *plan.State, req plan.Snapshot) *configmap.Plan {
 	doc, err := awsauth.Parse(data)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	plan, err := awsauth.MakePlan(doc, ledger, req)
-	if err != nil {
-		tb.Fatal(err)
+	req.State = state
+	p := configmap.MakePlan(doc, 0, req)
+	if len(p.Left) > 0 {
+		tb.Fatalf("left out: %+v", p.Left)
 	}
-	return plan
+	return p
 }
 
 // floor is the least that anything can do that reads and writes aws-auth: the
 // authenticator's own parse and encode.
 func floor(tb testing.TB, data map[string]string) {
-	users, roles, accounts, err := configmap.ParseMap(data)
+	users, roles, accounts, err := theirs.ParseMap(data)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := configmap.EncodeMap(users, roles, accounts); err != nil {
+	if _, err := theirs.EncodeMap(users, roles, accounts); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -69,8 +72,8 @@ func floor(tb testing.TB, data map[string]string) {
 func passes(tb testing.TB) []pass {
 	all := entries(manyUsers, manyRoles)
 	full := merge(tb, nil, nil, asking(all))
-	if len(full.Ours) != len(all) || len(full.Refused) > 0 {
-		tb.Fatalf("%d of %d entries found room", len(full.Ours), len(all))
+	if len(full.Managed) != len(all) || len(full.NoRoom) > 0 {
+		tb.Fatalf("%d of %d entries found room", len(full.Managed), len(all))
 	}
 	other := slices.Clone(all)
 	other[0].ARN += "-successor"
@@ -79,26 +82,26 @@ func passes(tb testing.TB) []pass {
 		changed[i].Username += "x"
 	}
 	half := entries(manyUsers/2, manyRoles/2)
-	theirs := merge(tb, nil, nil, asking(slices.DeleteFunc(slices.Clone(all), func(e awsauth.Entry) bool {
+	unmarked := merge(tb, nil, nil, asking(slices.DeleteFunc(slices.Clone(all), func(e awsauth.Entry) bool {
 		return slices.ContainsFunc(half, func(h awsauth.Entry) bool { return h.ARN == e.ARN })
 	}))).After.Data()
-	for k, text := range theirs {
-		theirs[k] = strings.ReplaceAll(text, "  syncedBy: rolecall\n", "")
+	for k, text := range unmarked {
+		unmarked[k] = strings.ReplaceAll(text, "  syncedBy: rolecall\n", "")
 	}
 	return []pass{
 		{"steady", full.After.Data(), full.Settled, asking(all), 0},
 		{"change-one", full.After.Data(), full.Settled, asking(other), 2},
 		{"change-all", full.After.Data(), full.Settled, asking(changed), len(all)},
 		{"all-new", nil, nil, asking(all), len(all)},
-		{"half-new", theirs, nil, asking(half), len(half)},
+		{"half-new", unmarked, nil, asking(half), len(half)},
 	}
 }
 
 type pass struct {
 	name    string
 	data    map[string]string
-	ledger  *awsauth.Ledger
-	req     awsauth.Request
+	state   *plan.State
+	req     plan.Snapshot
 	changes int
 }
 
@@ -112,15 +115,15 @@ func BenchmarkMerge(b *testing.B) {
 			var ours, floors time.Duration
 			for b.Loop() {
 				start := time.Now()
-				plan := merge(b, p.data, p.ledger, p.req)
+				made := merge(b, p.data, p.state, p.req)
 				ours += time.Since(start)
 				b.StopTimer()
-				if len(plan.Changes) != p.changes {
-					b.Fatalf("%d changes instead of %d", len(plan.Changes), p.changes)
+				if len(made.Changes) != p.changes {
+					b.Fatalf("%d changes instead of %d", len(made.Changes), p.changes)
 				}
 				runtime.GC() // each pays for its own garbage
 				start = time.Now()
-				floor(b, plan.After.Data())
+				floor(b, made.After.Data())
 				floors += time.Since(start)
 				runtime.GC()
 				b.StartTimer()

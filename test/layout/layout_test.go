@@ -40,8 +40,8 @@ var (
 // rooms are the folders of the product. internal/cli is the only one that knows all
 // the others, and cmd is the only one that knows it.
 var rooms = map[string]room{
-	"cmd":                    {ours: everything},
-	"agent":                  {ours: []string{"awsauth", "internal/history", "internal/roster", "internal/visible"}, never: aws, direct: yamls},
+	"cmd":                    {ours: append([]string{"internal/cli"}, everything...)},
+	"agent":                  {ours: []string{"awsauth", "config", "election", "internal/plan", "internal/register", "internal/report", "internal/roster", "internal/source", "internal/visible"}, never: aws, direct: yamls},
 	"awsauth":                {never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
 	"config":                 {ours: []string{"awsauth"}, never: slices.Concat(aws, clients)},
 	"election":               {never: aws},
@@ -51,16 +51,20 @@ var rooms = map[string]room{
 	"internal/history":       {never: aws},
 	"internal/migrate":       {ours: []string{"awsauth", "config", "internal/serviceaccess", "internal/visible"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
 	"internal/page":          {ours: []string{"internal/visible"}, never: slices.Concat(aws, kubernetes)},
+	"internal/plan":          {ours: []string{"awsauth"}, never: slices.Concat(aws, clients), direct: slices.Concat(yamls, []string{"context", "log", "net/http", "os"})},
 	"internal/recipe":        {ours: []string{"awsauth"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
+	"internal/register":      {ours: []string{"awsauth", "internal/history", "internal/plan"}, never: aws, direct: yamls},
+	"internal/report":        {ours: []string{"awsauth", "config", "internal/plan", "internal/register", "internal/roster", "internal/source", "internal/visible"}, never: aws, direct: yamls},
 	"internal/roster":        {never: aws},
 	"internal/serviceaccess": {ours: []string{"awsauth"}, never: slices.Concat(aws, clients), direct: []string{"log", "net/http", "os"}},
+	"internal/source":        {ours: []string{"awsauth", "config", "internal/plan", "internal/roster"}, never: aws, direct: yamls},
 	"internal/visible":       {never: slices.Concat(aws, []string{"k8s.io"})},
 }
 
-// everything is all rooms but cmd.
+// everything is all rooms but cmd and internal/cli.
 var everything = []string{
-	"agent", "awsauth", "config", "election", "imds", "internal/aws", "internal/cli", "internal/history", "internal/migrate",
-	"internal/page", "internal/recipe", "internal/roster", "internal/serviceaccess", "internal/visible",
+	"agent", "awsauth", "config", "election", "imds", "internal/aws", "internal/history", "internal/migrate", "internal/page", "internal/plan",
+	"internal/recipe", "internal/register", "internal/report", "internal/roster", "internal/serviceaccess", "internal/source", "internal/visible",
 }
 
 // A pkg is what "go list -json" tells of a package.

@@ -32,7 +32,7 @@ type fault struct {
 
 // What an agent may log as an error while the API server does not do as it is
 // asked.
-var failing = []string{"pass failed, trying again", `"logger":"client-go"`, "leaderelection", "watch"}
+var failing = []string{"reconcile failed, trying again", `"logger":"client-go"`, "leaderelection", "watch"}
 
 // What it may log when it is told to end: client-go takes a request that is cut
 // off by that for an error.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/internal/history"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
@@ -242,13 +244,13 @@ func (c *Cluster) Change(change func(*corev1.ConfigMap)) *corev1.ConfigMap {
 }
 
 // Ledger is the ledger as it stands.
-func (c *Cluster) Ledger() *awsauth.Ledger {
+func (c *Cluster) Ledger() *plan.State {
 	c.T.Helper()
 	cm, err := c.Client.CoreV1().ConfigMaps(c.Namespace).Get(c.T.Context(), fleet.LedgerName, metav1.GetOptions{})
 	if err != nil {
 		c.T.Fatal(err)
 	}
-	ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+	ledger, _, err := configmap.DecodeLedger(cm.BinaryData[configmap.LedgerKey])
 	if err != nil {
 		c.T.Fatal(err)
 	}

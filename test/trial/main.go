@@ -20,6 +20,10 @@ const parallel = "6"
 // test binary has one Main.
 var binary func() (string, error)
 
+// OtherBinary is the environment variable with the path of a rolecall to test in
+// place of the one that is built: whether a test fails on an older version.
+const OtherBinary = "ROLECALL_TEST_BINARY"
+
 // Main runs the tests of a binary, with rolecall built for them where one asks for
 // it, and returns the exit code. The flags are go build's, after -race where the
 // tests themselves watch for data races.
@@ -34,6 +38,9 @@ func Main(m *testing.M, flags ...string) int {
 		flags = append([]string{"-race"}, flags...)
 	}
 	binary = sync.OnceValues(func() (string, error) {
+		if path := os.Getenv(OtherBinary); path != "" {
+			return path, nil
+		}
 		return fleet.Build(context.Background(), dir, flags...)
 	})
 	flag.Parse()

@@ -19,7 +19,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/test/awsfake"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/stage"
@@ -296,11 +297,11 @@ func (d *drill) writesAhead(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		ledger, err := awsauth.DecodeLedger(cm.BinaryData[awsauth.LedgerKey])
+		ledger, _, err := configmap.DecodeLedger(cm.BinaryData[configmap.LedgerKey])
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(ledger.Owned, func(o awsauth.Owned) bool { return o.Pending }) {
+		if slices.ContainsFunc(ledger.Owned, func(o plan.Owned) bool { return o.Pending }) {
 			return nil
 		}
 	}

@@ -1,0 +1,100 @@
+package configmap
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
+)
+
+// What nodes report adds nothing to a principal that others say is people's.
+func TestNodesAddNothingToPeople(t *testing.T) {
+	n := node("ops")
+	ops, less := role("ops", "ops:{{SessionName}}", awsauth.Masters), role("ops", "ops", "view")
+	for name, test := range map[string]struct {
+		unmanaged, managed []awsauth.Entry
+		sources            []plan.Source
+		adopt              bool
+		want               awsauth.Entry // that answers
+	}{
+		"the config gives it to people":                  {nil, []awsauth.Entry{ops}, []plan.Source{from("file", ops), live(n)}, false, ops},
+		"the config does, and it is new":                 {nil, nil, []plan.Source{from("file", ops), live(n)}, false, ops},
+		"nodes first":                                    {nil, nil, []plan.Source{live(n), from("file", ops)}, false, ops},
+		"the source of people fails":                     {nil, []awsauth.Entry{ops}, []plan.Source{{Name: "file", Failed: true}, live(n)}, false, ops},
+		"an unmanaged entry gives it to people":          {[]awsauth.Entry{less}, nil, []plan.Source{live(n)}, false, less},
+		"an unmanaged entry does, and conflicts go":      {[]awsauth.Entry{less}, nil, []plan.Source{live(n)}, true, less},
+		"an unmanaged entry without groups does":         {[]awsauth.Entry{role("ops", "ops")}, nil, []plan.Source{live(n)}, true, role("ops", "ops")},
+		"an unmanaged entry does, people are adopted":    {[]awsauth.Entry{role("ops", "ops:{{SessionName}}")}, nil, []plan.Source{from("file", ops), live(n)}, true, ops},
+		"a managed entry of nodes behind one for people": {[]awsauth.Entry{less}, []awsauth.Entry{role("ops", "odd")}, []plan.Source{live(n)}, false, role("ops", "odd")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc := parse(t, map[string]string{"mapRoles": unmarked(test.unmanaged...) + marked(test.managed...)})
+			req := plan.Snapshot{Sources: test.sources, Required: []string{n.ARN}, AdoptConflicts: test.adopt, Limit: limit(50), Config: "1", Now: now}
+			state := stateOf("file", test.managed...)
+			p := wholePlan(t, doc, state, req)
+			if got, _ := resolve(p.After, n.ARN); !sameAccess(got, test.want) {
+				t.Errorf("it is mapped to %+v, want %+v", got, test.want)
+			}
+			if len(p.Refused) != 1 || p.Refused[0].ARN != n.ARN || !slices.Equal(p.Refused[0].Sources, []string{"node"}) {
+				t.Errorf("refused: %+v", p.Refused)
+			}
+			for _, o := range p.Managed {
+				if name != "a managed entry of nodes behind one for people" && slices.Contains(o.Sources(), "node") {
+					t.Errorf("it is managed for %q", o.Sources())
+				}
+			}
+			again := wholePlan(t, p.After, settledOf(p, state), req)
+			if again.Writes() || again.Settled != nil || len(again.Refused) != 1 {
+				t.Errorf("a second run changes %+v, the ledger to %+v", again.Changes, again.Settled)
+			}
+		})
+	}
+	// Two sources of nodes agree, and so do people who describe nodes.
+	for name, sources := range map[string][]plan.Source{
+		"two sources of nodes": {{Name: "discovered", Nodes: true, Entries: []awsauth.Entry{n}}, live(n)},
+		"the config":           {from("extra", n), live(n)},
+	} {
+		p := wholePlan(t, parse(t, nil), nil, plan.Snapshot{Sources: sources, Required: []string{n.ARN}, Now: now})
+		if got, _ := resolve(p.After, n.ARN); !sameAccess(got, n) || len(p.Refused) > 0 {
+			t.Errorf("%s: %+v, refused %+v", name, got, p.Refused)
+		}
+	}
+}
+
+// An unmanaged entry that lets nodes in as nodes is enough for what nodes report,
+// whatever of a session it names them by: nodes of nodeadm and Bottlerocket are named
+// by their instance id. It is no conflict, and it is not adopted.
+func TestEntriesThatServeNodes(t *testing.T) {
+	n := node("node")
+	groups := []string{"system:bootstrappers", "system:nodes"}
+	for name, test := range map[string]struct {
+		entry  awsauth.Entry
+		serves bool
+	}{
+		"by session":                  {role("node", "system:node:{{SessionName}}", groups...), true},
+		"by raw session":              {role("node", "system:node:{{SessionNameRaw}}", groups...), true},
+		"by private DNS name":         {role("node", "system:node:{{EC2PrivateDNSName}}", groups...), true},
+		"with another group":          {role("node", "system:node:{{SessionName}}", append([]string{"eks:kube-proxy-windows"}, groups...)...), true},
+		"without bootstrappers":       {role("node", "system:node:{{SessionName}}", "system:nodes"), false},
+		"all nodes under one name":    {role("node", "system:node:one", groups...), false},
+		"the placeholder is not last": {role("node", "node:{{SessionName}}", groups...), false},
+	} {
+		for _, adopt := range []bool{false, true} {
+			doc := parse(t, map[string]string{"mapRoles": unmarked(test.entry)})
+			p := wholePlan(t, doc, nil, plan.Snapshot{Sources: []plan.Source{live(n)}, Required: []string{n.ARN}, AdoptConflicts: adopt, Now: now})
+			got, _ := resolve(p.After, n.ARN)
+			if test.serves && (!sameAccess(got, test.entry) || len(p.Conflicts) > 0 || len(p.Refused) > 0 || p.Writes()) {
+				t.Errorf("%s, adopting %t: mapped to %+v, conflicts %+v, refused %+v", name, adopt, got, p.Conflicts, p.Refused)
+			}
+			if !test.serves && len(p.Conflicts) == 0 && len(p.Refused) == 0 && !sameAccess(got, n) {
+				t.Errorf("%s, adopting %t: nobody is told", name, adopt)
+			}
+		}
+		// What people ask for is another matter.
+		p := wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(test.entry)}), nil, plan.Snapshot{Sources: []plan.Source{from("file", role("node", "people", "dev"))}, Now: now})
+		if len(p.Conflicts) != 1 {
+			t.Errorf("%s, for people: conflicts %+v", name, p.Conflicts)
+		}
+	}
+}

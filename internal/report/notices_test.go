@@ -1,0 +1,76 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/register"
+)
+
+// Ten reports that are not believed are told one by one, a flood of them as one.
+func TestFloodOfRefusedReportsIsOneNotice(t *testing.T) {
+	for flood, want := range map[int]int{0: 0, 1: 1, maxRefusals: maxRefusals, maxRefusals + 1: 1, 100_000: 1} {
+		refused := map[string]error{}
+		for i := range flood {
+			refused[fmt.Sprintf("node-role-%d", i)] = errors.New("of another account")
+		}
+		if got := len(refusals(refused)); got != want {
+			t.Errorf("%d refused reports are told by %d notices, want %d", flood, got, want)
+		}
+	}
+}
+
+// A teller says what stands once, when it begins, and once when it ends: neither a
+// reconcile that failed nor one that others overtook says that it is over.
+func TestNoticesAreToldOnce(t *testing.T) {
+	var log bytes.Buffer
+	teller := NewTeller(slog.New(slog.NewTextHandler(&log, nil)), nil)
+	said := func(r *Result) int {
+		log.Reset()
+		teller.Tell(r)
+		return strings.Count(log.String(), "\n")
+	}
+	unreadable := func() *Result {
+		return &Result{Observed: &register.Observation{Unreadable: []*awsauth.ParseError{{Key: "mapUsers", Reason: "no list"}}}, Change: &register.Change{}}
+	}
+	good := func() *Result { return &Result{Observed: &register.Observation{}, Change: &register.Change{}} }
+	for _, step := range []struct {
+		what   string
+		result *Result
+		lines  int
+	}{
+		{"all is well", good(), 0},
+		{"a list cannot be read", unreadable(), 1},
+		{"still", unreadable(), 0},
+		{"overtaken", &Result{Err: register.ErrConflict}, 1},
+		{"failed", &Result{Err: errDown}, 1},
+		{"still", unreadable(), 0},
+		{"managed elsewhere, and what is malformed is unknown", &Result{Err: &register.ElsewhereError{Owner: "other"}}, 2},
+		{"still", &Result{Err: &register.ElsewhereError{Owner: "other"}}, 0},
+		{"all is well", good(), 1},
+	} {
+		if got := said(step.result); got != step.lines {
+			t.Errorf("%s: %d lines, want %d:\n%s", step.what, got, step.lines, log.String())
+		}
+	}
+}
+
+// An Event does not promise that a text is kept which is lost.
+func TestRestoredWithoutHistoryIsTold(t *testing.T) {
+	for _, history := range []error{nil, errDown} {
+		recorder := record.NewFakeRecorder(10)
+		teller := NewTeller(slog.New(slog.DiscardHandler), &Events{recorder, &corev1.ConfigMap{}})
+		teller.Tell(&Result{Observed: &register.Observation{Restored: "put back"}, Change: &register.Change{}, Wrote: true, History: history})
+		if event := <-recorder.Events; !strings.Contains(event, "put back") || strings.Contains(event, "is kept") != (history == nil) {
+			t.Errorf("with a history that says %v, the Event is %q", history, event)
+		}
+	}
+}
