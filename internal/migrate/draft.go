@@ -25,7 +25,7 @@ type Result struct {
 	Notes []config.Problem
 }
 
-// What the agent maps the role of a node to (agent/gather.go). Roles that are
+// What the agent maps the role of a node to (internal/source/items.go). Roles that are
 // mapped to exactly this are roles of nodes.
 const (
 	nodeUsername = "system:node:{{EC2PrivateDNSName}}"
