@@ -209,6 +209,9 @@ func TestLossesOfTheHour(t *testing.T) {
 
 // A pending removal of everybody fits into the ledger, which has the entries too.
 func TestPendingRemovalFitsTheLedger(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes a full aws-auth: not with -short")
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	var all []awsauth.Entry
 	for i := range 1400 {

@@ -174,6 +174,9 @@ func TestListsWithAnchorsAndTags(t *testing.T) {
 // However many changes cannot be made, what comes is added, the roles of live nodes
 // first, in a bounded number of tries.
 func TestManyChangesThatCannotBeMade(t *testing.T) {
+	if testing.Short() {
+		t.Skip("edits a large list many times: not with -short")
+	}
 	n, other := node("new-node"), role("other", "other")
 	var text strings.Builder
 	var ours []awsauth.Entry

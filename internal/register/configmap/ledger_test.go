@@ -174,6 +174,9 @@ func TestLedgerOfManyObjects(t *testing.T) {
 // each with a name of its own, each of several sources, each about to change:
 // the old one and the new one beside each other.
 func TestAFullAwsAuthFitsTheLedger(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes a full aws-auth: not with -short")
+	}
 	r := rand.New(rand.NewPCG(1, 1))
 	hex := func() string { return fmt.Sprintf("%016x", r.Uint64()) }
 	var state plan.State

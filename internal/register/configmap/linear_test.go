@@ -60,6 +60,9 @@ func shapes() map[string]func(n int) string {
 // TestWorkIsLinear doubles documents of every shape: what is allocated for
 // reading, planning and writing them about doubles.
 func TestWorkIsLinear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads large lists: not with -short")
+	}
 	allocated := func(text string) uint64 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
