@@ -190,7 +190,10 @@ func baseline(s *Snapshot, decisions []Decision) *baselines {
 }
 
 // within reports whether n of so many may lose access.
-func (b *baselines) within(n, of int) bool { return n <= Floor || n*100 <= b.percent*of }
+func (b *baselines) within(n, of int) bool {
+	// One who lost a group and is removed then has lost twice: at 100 % all may go.
+	return n <= Floor || b.percent >= 100 || n*100 <= b.percent*of
+}
 
 func (b *baselines) allows(l lot, decisions []Decision) bool {
 	n := l.byKind(decisions)

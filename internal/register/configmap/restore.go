@@ -174,14 +174,14 @@ func (p *restorer) recordNow(ctx context.Context, cm *corev1.ConfigMap, who, why
 	return number, err
 }
 
-// content is what is kept of aws-auth: all but our own annotations, which are
-// good for one write.
+// content is what is kept of aws-auth: all but those of our own annotations that are
+// good for one write. The one that names the installation is kept, as versions do that
+// do not know it: a content is the same to all of them.
 func content(cm *corev1.ConfigMap) history.Content {
 	c := history.ContentOf(cm)
 	c.Annotations = maps.Clone(c.Annotations)
-	for _, own := range Annotations() {
-		delete(c.Annotations, own)
-	}
+	delete(c.Annotations, ApprovalAnnotation)
+	delete(c.Annotations, WriteAnnotation)
 	return c
 }
 
