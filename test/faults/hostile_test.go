@@ -218,10 +218,11 @@ func prints(t *testing.T, what, text string) {
 // others write. The hash is of the config in force alone, and the version is the
 // binary's.
 var labelValues = map[string]*regexp.Regexp{
-	"source":    regexp.MustCompile(`^(file|permission-set|group|karpenter|extra|node|unknown|system:masters)$`),
+	"source":    regexp.MustCompile(`^(file|permission-set|group|karpenter|extra|node|windows|unknown|system:masters)$`),
+	"node":      regexp.MustCompile(`^(true|false)$`),
 	"kind":      regexp.MustCompile(`^(role|user|account)$`),
 	"object":    regexp.MustCompile(`^(aws-auth|ledger|revision)$`),
-	"result":    regexp.MustCompile(`^(ok|conflict|error|unchanged|changed|malformed|written|fresh|loaded|invalid|unreadable|denied|throttled|not_found|timeout|truncated|unreachable|other)$`),
+	"result":    regexp.MustCompile(`^(ok|conflict|error|unchanged|changed|malformed|elsewhere|written|fresh|loaded|invalid|unreadable|denied|throttled|not_found|timeout|truncated|unreachable|other)$`),
 	"operation": regexp.MustCompile(`^(ListRoles|GetGroup|GetCallerIdentity|AssumeRole|AssumeRoleWithWebIdentity|DescribeInstances|GetInstanceProfile)$`),
 	"reason":    regexp.MustCompile(`^(deleted|malformed)$`),
 	"hash":      regexp.MustCompile(`^[0-9a-f]{12}$`),

@@ -10,10 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ours is the annotation that rolecall signs its writes with.
-const ours = "rolecall.dev/write"
+// ours are the annotations of rolecall: it signs its writes, and says which
+// installation writes.
+var ours = []string{"rolecall.dev/write", "rolecall.dev/installation"}
 
-// A state is all that a version of aws-auth holds but that, cut into what one
+// A state is all that a version of aws-auth holds but those, cut into what one
 // edit can make or end.
 type state struct {
 	lists map[string][]Atom // by the key of data
@@ -52,7 +53,7 @@ func readState(cm *corev1.ConfigMap) (*state, error) {
 		s.pairs[pair{"labels", key}] = value{Text: text}
 	}
 	for key, text := range cm.Annotations {
-		if key == ours {
+		if slices.Contains(ours, key) {
 			continue
 		}
 		s.pairs[pair{"annotations", key}] = value{Text: text}
