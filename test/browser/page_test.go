@@ -24,7 +24,7 @@ func troubled(t *testing.T) *site {
 	s.says(s.leader, "auditor", "another-tool")
 	s.AWS.SetMembers("Developers", members[:2]...)
 	s.reask(config)
-	s.says(s.leader, "rolecall approve ", "6 of 8 entries of group/Developers")
+	s.says(s.leader, "rolecall approve ", "6 of 8 principals of group/Developers would lose access")
 	s.says(s.standby, "group/Contractors", "deploy-bot")
 	return s
 }
@@ -37,10 +37,10 @@ func TestPage(t *testing.T) {
 	// What a reader sees of the leader.
 	b.open(leader+"/", 1280, "light")
 	b.shows("title", "(3) rolecall", first)
-	b.shows(".verdict", "3 things need attention", "group/Contractors has failed", "NoSuchEntity", "deploy-bot", "6 of 8 entries")
+	b.shows(".verdict", "3 things need attention", "group/Contractors has failed", "NoSuchEntity", "deploy-bot", "6 of 8 principals")
 	b.shows(".facts", first+" (this agent)", "2\nof 3 agents", "19 entries", "15 ours, 4 of others", "role/shop-workers")
 	b.shows("#sources", "permission-set/AdministratorAccess", "good", "group/Contractors", "fails began", "group/Developers", "2 entries")
-	b.shows("#held", "6 of 8 entries of group/Developers", "rolecall approve ", "remove", "user/cleo")
+	b.shows("#held", "6 of 8 principals of group/Developers would lose access", "rolecall approve ", "remove", "user/cleo")
 	b.shows("#conflicts", "role/deployer", "deploy-bot", "deployers", "viewers")
 	b.shows("#writes", "another-tool", "+- rolearn: arn:aws:iam::111122223333:role/auditor", "mapRoles")
 	b.shows("#roles", "role/shop-ingress", first)

@@ -20,7 +20,8 @@ func TestThousandSwaps(t *testing.T) {
 	long(t)
 	t.Parallel()
 	config := func(n int) string {
-		return fmt.Sprintf("%susers: [{arn: %q, username: u%d, groups: [viewers]}]\n", onlyNodes, trial.Account+"user/edited", n)
+		// Each new username takes the former one away.
+		return fmt.Sprintf("%ssafety: {removalLimit: 100%%}\nusers: [{arn: %q, username: u%d, groups: [viewers]}]\n", onlyNodes, trial.Account+"user/edited", n)
 	}
 	s := newSite(t, config(0))
 	agent := s.StartNode("node-a", "workers")
