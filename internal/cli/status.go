@@ -53,7 +53,7 @@ With --watch it shows that again and again until it is interrupted.
 The exit status is 0 if all is well, 1 if something needs a person (nobody
 leads, the leader does not renew its Lease, its last pass failed, an edit of the
 config is refused, a source failed, a report is not believed, removals are held
-back, a change could not be made, a foreign entry stands in the way, aws-auth is
+back, a change could not be made, an unmanaged entry stands in the way, aws-auth is
 malformed or nearly full, or another installation manages it),
 2 if nothing is known to need one, but the Lease, the ledger or aws-auth cannot
 be read. With --watch it is 0.`,
