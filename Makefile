@@ -105,8 +105,8 @@ test: control-plane prometheus $(gotestsum) ## Test everything, against a real k
 # Linking the test binaries takes most of its time, and less where the linker
 # seldom collects garbage. With -count=1 in TESTFLAGS, Go keeps no results.
 .PHONY: test-fast
-test-fast: ## Run the unit tests, without servers (under 30 s once built)
-	@GOGC=400 $(GO) test -short $(TESTFLAGS) $(fast)
+test-fast: ## Run the unit tests, without servers (under 30 s once their binaries are built)
+	@GO=$(GO) GOGC=400 test/fast .cache/fast $(fast)
 
 .PHONY: e2e
 e2e: control-plane prometheus authenticator ## Do on three real nodes what users do (Linux, root; test/cluster/packages installs what it takes)
