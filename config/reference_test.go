@@ -29,8 +29,8 @@ func TestReferenceLoads(t *testing.T) {
 	}
 }
 
-// TestReferenceIsWhole holds that the file has a key for every field of Config,
-// and a comment for every key.
+// TestReferenceIsWhole holds that the file has a key for every field of Config and a
+// comment for every key, and the table of README.md a row.
 func TestReferenceIsWhole(t *testing.T) {
 	text, err := os.ReadFile(reference)
 	if err != nil {
@@ -64,6 +64,7 @@ func TestReferenceIsWhole(t *testing.T) {
 	// The same for the comment above the file's first key.
 	walk(doc.Content[0], "", doc.HeadComment+doc.Content[0].HeadComment)
 
+	tabled := tableOf(t, "../README.md")
 	var fields func(typ reflect.Type, path string)
 	fields = func(typ reflect.Type, path string) {
 		switch {
@@ -78,9 +79,50 @@ func TestReferenceIsWhole(t *testing.T) {
 				if !shown[key] {
 					t.Errorf("%s has no key for the field %s", reference, key)
 				}
+				if !tabled[key] && !holdsKeys(f.Type) {
+					t.Errorf("the table of README.md has no row for the field %s", key)
+				}
 				fields(f.Type, key)
 			}
 		}
 	}
 	fields(reflect.TypeFor[Config](), "")
+}
+
+// holdsKeys reports whether a field of this type is a mapping in the file, or a list
+// of mappings.
+func holdsKeys(typ reflect.Type) bool {
+	if typ.Kind() == reflect.Slice {
+		typ = typ.Elem()
+	}
+	return typ.Kind() == reflect.Struct && typ != reflect.TypeFor[RemovalLimit]()
+}
+
+// tableOf reads the keys in the first column of the config's table: "a[].b", ".c" is
+// /a/b and /a/c.
+func tableOf(t *testing.T, file string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for row := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(row, "| `") {
+			continue
+		}
+		prefix := ""
+		for i, code := range strings.Split(strings.Split(row, "|")[1], "`") {
+			if i%2 == 0 {
+				continue
+			}
+			path := "/" + strings.ToLower(strings.NewReplacer("[]", "", ".", "/").Replace(code))
+			if strings.HasPrefix(code, ".") {
+				path = prefix + path[1:]
+			}
+			prefix = path[:strings.LastIndex(path, "/")]
+			keys[path] = true
+		}
+	}
+	return keys
 }
