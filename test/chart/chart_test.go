@@ -287,7 +287,7 @@ commonAnnotations: {note: x}
 	{"hardened elsewhere", "rolecall", `{hardened: {enabled: true}, namespaceOverride: trial}`, map[string][]string{
 		"DaemonSet trial/rolecall-reporter":       {"serviceAccountName: rolecall-reporter"},
 		"ValidatingAdmissionPolicy /leases.trial": {"kubernetes.io/metadata.name: trial", "system:serviceaccount:trial:rolecall'"},
-		"RoleBinding kube-system/rolecall":        {"namespace: trial"},
+		"RoleBinding kube-system/rolecall.trial":        {"namespace: trial"},
 		"Pod trial/rolecall-test":                 {"--namespace=trial", `candidate: "true"`},
 	}},
 	{"another name", "rolecall", `{nameOverride: roles, podMonitor: {enabled: true}}`, map[string][]string{
@@ -425,6 +425,27 @@ func TestSchemaKnowsEveryValue(t *testing.T) {
 		}
 	}
 	compare("", c.Values, schema)
+}
+
+// TestTwoInstallations holds that installations in two namespaces share no object:
+// the one that is removed would take it from the other.
+func TestTwoInstallations(t *testing.T) {
+	const all = `
+service: {enabled: true}
+hardened: {enabled: true}
+serviceMonitor: {enabled: true, namespace: monitoring}
+prometheusRule: {enabled: true, namespace: monitoring}
+dashboard: {enabled: true, namespace: monitoring}
+namespaceOverride: `
+	mine := map[string]bool{}
+	for _, o := range mustRender(t, "rolecall", all+"rolecall-blue") {
+		mine[id(&o)] = true
+	}
+	for _, o := range append(mustRender(t, "rolecall", all+"rolecall-green"), mustRender(t, "rolecall", all+namespace)...) {
+		if mine[id(&o)] {
+			t.Errorf("two installations have the object %s", id(&o))
+		}
+	}
 }
 
 func TestHelmLint(t *testing.T) {

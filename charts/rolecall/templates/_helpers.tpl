@@ -19,6 +19,17 @@
 {{- default .Release.Namespace .Values.namespaceOverride }}
 {{- end }}
 
+{{- /*
+name of an object: (dict "root" $ "name" "..." "namespace" "..."). Installations share
+the namespaces that are not their own, so each has its own names there. The one in
+rolecall-system has those of install.yaml.
+*/ -}}
+{{- define "rolecall.nameIn" -}}
+{{- $own := include "rolecall.namespace" .root }}
+{{- $shared := and .namespace (ne .namespace $own) (ne $own "rolecall-system") }}
+{{- .name }}{{ if $shared }}.{{ $own }}{{ end }}
+{{- end }}
+
 {{- define "rolecall.reporterName" -}}
 {{- printf "%s-reporter" (include "rolecall.fullname" . | trunc 54 | trimSuffix "-") }}
 {{- end }}
@@ -46,7 +57,7 @@ app.kubernetes.io/managed-by: {{ $.Release.Service }}
 metadata of an object: (dict "root" $ "name" "..." "namespace" "..." "reporter" false "labels" dict "annotations" dict)
 */ -}}
 {{- define "rolecall.metadata" -}}
-name: {{ .name }}
+name: {{ include "rolecall.nameIn" . }}
 namespace: {{ .namespace | default (include "rolecall.namespace" .root) }}
 labels:
   {{- include "rolecall.labels" . | nindent 2 }}
