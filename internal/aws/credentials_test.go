@@ -2,11 +2,14 @@ package aws_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,6 +191,129 @@ func TestPodIdentity(t *testing.T) {
 	setenv(t, append(endpoints(a), "AWS_CONTAINER_CREDENTIALS_FULL_URI="+agent.URL+"/v1/credentials", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="+write(t, "token", "pod-token"))...)
 	if _, err := open(t, aws.Options{}).PermissionSets(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// What the agent of EKS Pod Identity passes on of EKS's refusals, in its words, and what
+// is to be done.
+func TestPodIdentityRefuses(t *testing.T) {
+	a := start(t, awsfake.AWSOptions{})
+	const prefix = "[0f4e]: (fetching credentials): operation error EKS Auth: AssumeRoleForPodIdentity, https response error StatusCode: "
+	const trust, association = "trust policy of the role in the pod identity association", "make a pod identity association"
+	for name, tc := range map[string]struct {
+		status       int
+		kind, text   string
+		reason, want string
+		not          string
+	}{
+		"the trust policy": {
+			400, "text/plain", prefix + "400, AccessDeniedException: Unauthorized Exception! EKS does not have permissions to assume the associated role.",
+			aws.ReasonDenied, trust, association,
+		},
+		"the trust policy, as JSON": {400, "application/json", `{"code":"AccessDeniedException","message":"Unauthorized"}`, aws.ReasonDenied, trust, association},
+		"no association": {
+			404, "text/plain", prefix + "404, ResourceNotFoundException: No association found for service account",
+			aws.ReasonDenied, association, trust,
+		},
+		"an old token":   {400, "text/plain", prefix + "400, ExpiredTokenException: Token expired", aws.ReasonDenied, "restart the pod", association},
+		"for a moment":   {500, "text/plain", prefix + "500, InternalServerException", aws.ReasonOther, "eks-pod-identity-agent", association},
+		"too often":      {429, "text/plain", prefix + "429, ThrottlingException", aws.ReasonThrottled, "EKS Pod Identity", association},
+		"something else": {400, "text/plain", "what?", aws.ReasonDenied, "eks-pod-identity-agent", association},
+	} {
+		agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", tc.kind)
+			w.WriteHeader(tc.status)
+			_, _ = w.Write([]byte(tc.text))
+		}))
+		setenv(t, append(endpoints(a), "AWS_CONTAINER_CREDENTIALS_FULL_URI="+agent.URL+"/v1/credentials")...)
+		_, err := open(t, aws.Options{MaxAttempts: 1}).PermissionSets(t.Context())
+		agent.Close()
+		if err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if got := aws.Reason(err); got != tc.reason || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), tc.not) {
+			t.Errorf("%s: %v is for the reason %s, want %s and %q", name, err, got, tc.reason, tc.want)
+		}
+		if tc.want == trust && (!strings.Contains(err.Error(), "pods.eks.amazonaws.com") || !strings.Contains(err.Error(), "sts:TagSession")) {
+			t.Errorf("%s: %v does not say what it has to allow", name, err)
+		}
+	}
+}
+
+// Without credentials of its own a pod asks as its node. Where that is refused, the
+// error says so, and whose the node's role is.
+func TestAsNode(t *testing.T) {
+	a := start(t, awsfake.AWSOptions{})
+	m := awsfake.NewIMDS(awsfake.IMDSOptions{Role: "workers"})
+	if _, err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	a.Fail("ListRoles", awsfake.Deny())
+	a.AddRole(awsfake.Role{Name: "irsa"})
+	a.AddRole(awsfake.Role{Name: "reader"})
+	const arn = "arn:aws:iam::111122223333:role/workers"
+	node := append(append(endpoints(a), m.Env()...), "AWS_EC2_METADATA_DISABLED=false")
+	for name, tc := range map[string]struct {
+		env     []string
+		roleARN string
+		asNode  bool
+	}{
+		"nothing":           {nil, "", true},
+		"a role on top":     {nil, "arn:aws:iam::111122223333:role/reader", true},
+		"IRSA":              {[]string{"AWS_ROLE_ARN=arn:aws:iam::111122223333:role/irsa", "AWS_WEB_IDENTITY_TOKEN_FILE=" + write(t, "token", "e30.e30.e30")}, "", false},
+		"the environment":   {[]string{"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b"}, "", false},
+		"IMDS switched off": {[]string{"AWS_EC2_METADATA_DISABLED=true"}, "", true},
+	} {
+		setenv(t, append(node[:len(node):len(node)], tc.env...)...)
+		d := open(t, aws.Options{RoleARN: tc.roleARN, NodeRole: func() string { return arn }})
+		if d.AsNode() != tc.asNode {
+			t.Errorf("%s: as the node: %v", name, d.AsNode())
+		}
+		_, err := d.PermissionSets(t.Context())
+		var own interface{ NoOwnCredentials() bool }
+		if !errors.As(err, &own) || own.NoOwnCredentials() != tc.asNode || aws.Reason(err) != aws.ReasonDenied {
+			t.Errorf("%s: %v has no credentials of its own: want %v", name, err, tc.asNode)
+		}
+		if strings.Contains(fmt.Sprint(err), "got no") != tc.asNode && strings.Contains(fmt.Sprint(err), "none of its own") != tc.asNode {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "nothing" && !strings.Contains(fmt.Sprint(err), arn) {
+			t.Errorf("%s: %v does not name %s", name, err, arn)
+		}
+	}
+	// A failure that passes says nothing of credentials.
+	setenv(t, node...)
+	a.Fail("ListRoles", awsfake.Throttle(0))
+	_, err := open(t, aws.Options{MaxAttempts: 1}).PermissionSets(t.Context())
+	var own interface{ NoOwnCredentials() bool }
+	if !errors.As(err, &own) || own.NoOwnCredentials() {
+		t.Errorf("throttled: %v", err)
+	}
+}
+
+// Credentials of the node come by version 2 of IMDS or not at all: no request is sent
+// without a token, however the one for the token fails.
+func TestNoFallBackToIMDSv1(t *testing.T) {
+	a := start(t, awsfake.AWSOptions{})
+	for _, status := range []int{400, 403, 404, 405, 500} {
+		var without atomic.Int64
+		m := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut {
+				w.WriteHeader(status)
+				return
+			}
+			if r.Header.Get("X-Aws-Ec2-Metadata-Token") == "" {
+				without.Add(1)
+			}
+			_, _ = w.Write([]byte("workers"))
+		}))
+		setenv(t, append(endpoints(a), "AWS_EC2_METADATA_DISABLED=false", "AWS_EC2_METADATA_SERVICE_ENDPOINT="+m.URL)...)
+		_, err := open(t, aws.Options{MaxAttempts: 1}).PermissionSets(t.Context())
+		m.Close()
+		if err == nil || without.Load() > 0 {
+			t.Errorf("%d to the token: %v, %d requests without one", status, err, without.Load())
+		}
 	}
 }
 

@@ -19,11 +19,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -47,8 +51,15 @@ type Options struct {
 	Logger     *slog.Logger          // gets what the SDK warns of; default none
 	Registerer prometheus.Registerer // gets rolecall_iam_requests_total; default none
 
-	// HTTPClient sends the requests; default one with AttemptTimeout. A client
-	// that isn't the SDK's own cannot take AWS_CA_BUNDLE.
+	// NodeRole returns the ARN of the node's own role, for errors, where it is known,
+	// else an empty text; default unknown. It must return at once and be safe for
+	// concurrent use.
+	NodeRole func() string
+
+	// HTTPClient sends the requests to IAM, STS and EC2; default one with
+	// AttemptTimeout, whose proxies are the environment's. A client that isn't the
+	// SDK's own cannot take AWS_CA_BUNDLE. Requests for credentials, which go to
+	// link-local addresses, have a client of their own that takes no proxy there.
 	HTTPClient aws.HTTPClient
 
 	AttemptTimeout time.Duration // of one HTTP request, answer included; default 15 s
@@ -60,11 +71,18 @@ type Options struct {
 // Directory reads the IAM directory of the account that its credentials are of.
 // It is safe for concurrent use. Make one with [New].
 type Directory struct {
-	iam     *iam.Client
-	ec2     *ec2.Client
-	sts     *sts.Client
-	timeout time.Duration
+	iam      *iam.Client
+	ec2      *ec2.Client
+	sts      *sts.Client
+	timeout  time.Duration
+	asNode   bool          // the credentials are those of the node's own role
+	nodeRole func() string // its ARN, empty where unknown
 }
+
+// AsNode reports whether requests are signed as the node's own role, because nothing
+// else gave this process credentials: in a pod neither EKS Pod Identity nor IRSA did.
+// A role that is assumed on top of it changes nothing about that. It makes no request.
+func (d *Directory) AsNode() bool { return d.asNode }
 
 // New returns a directory. It reads the SDK's environment variables and shared
 // files, but asks AWS nothing yet: missing credentials are the first call's
@@ -78,29 +96,24 @@ func New(ctx context.Context, o Options) (*Directory, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.NodeRole == nil {
+		o.NodeRole = func() string { return "" }
+	}
+	own := newHTTPClient(cmp.Or(o.AttemptTimeout, 15*time.Second), newProxies())
 	if o.HTTPClient == nil {
-		o.HTTPClient = newHTTPClient(cmp.Or(o.AttemptTimeout, 15*time.Second))
+		o.HTTPClient = own
 	}
 	counter, err := newCounter(o.Registerer)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.LoadDefaultConfig(ctx,
-		config.WithRegion(o.Region),
-		config.WithDefaultRegion("us-east-1"),
-		config.WithHTTPClient(o.HTTPClient),
-		config.WithAPIOptions(append(counter.apiOptions(), boundAnswers)),
-		config.WithAppID("rolecall"),
-		config.WithRetryer(func() aws.Retryer { return newRetryer(o) }),
-		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
-			o.Logger.Warn("the aws sdk warns", "message", fmt.Sprintf(format, v...))
-		})),
-	)
+	cfg, err := loadConfig(ctx, &o, own, append(counter.apiOptions(), boundAnswers))
 	if err != nil {
 		return nil, fmt.Errorf("load the aws sdk's configuration: %w", err)
 	}
+	asNode := fromIMDS(cfg.Credentials)
 	cfg.HTTPClient = wholeBodies{cfg.HTTPClient}
-	cfg.Credentials = explained{cfg.Credentials, ""}
+	cfg.Credentials = explained{CredentialsProvider: cfg.Credentials, asNode: asNode}
 	if o.RoleARN != "" {
 		assume := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), o.RoleARN, func(a *stscreds.AssumeRoleOptions) {
 			a.RoleSessionName = "rolecall"
@@ -108,23 +121,54 @@ func New(ctx context.Context, o Options) (*Directory, error) {
 		cache := aws.NewCredentialsCache(assume, func(c *aws.CredentialsCacheOptions) {
 			c.ExpiryWindow = time.Minute // no request is signed with a session that ends on its way
 		})
-		cfg.Credentials = explained{cache, o.RoleARN}
+		cfg.Credentials = explained{CredentialsProvider: cache, roleARN: o.RoleARN, asNode: asNode}
 	}
 	return &Directory{
-		iam:     iam.NewFromConfig(cfg),
-		ec2:     ec2.NewFromConfig(cfg),
-		sts:     sts.NewFromConfig(cfg),
-		timeout: cmp.Or(o.Timeout, time.Minute),
+		iam:      iam.NewFromConfig(cfg),
+		ec2:      ec2.NewFromConfig(cfg),
+		sts:      sts.NewFromConfig(cfg),
+		timeout:  cmp.Or(o.Timeout, time.Minute),
+		asNode:   asNode,
+		nodeRole: o.NodeRole,
 	}, nil
 }
 
+// loadConfig reads the SDK's environment and shared files. It does so twice, since the
+// client of IMDS that the credentials chain ends with is made of what was read, and
+// the chain of that client.
+func loadConfig(ctx context.Context, o *Options, own *awshttp.BuildableClient, api []func(*middleware.Stack) error) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithRegion(o.Region),
+		config.WithDefaultRegion("us-east-1"),
+		config.WithHTTPClient(o.HTTPClient),
+		config.WithAPIOptions(api),
+		config.WithAppID("rolecall"),
+		config.WithRetryer(func() aws.Retryer { return newRetryer(*o) }),
+		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			o.Logger.Warn("the aws sdk warns", "message", fmt.Sprintf(format, v...))
+		})),
+		config.WithEndpointCredentialOptions(func(e *endpointcreds.Options) { e.HTTPClient = own }),
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	metadata := cfg.Copy()
+	metadata.HTTPClient = own
+	client := imds.NewFromConfig(metadata, func(i *imds.Options) { i.EnableFallback = aws.FalseTernary }) // version 2 or nothing
+	return config.LoadDefaultConfig(ctx, append(options, config.WithEC2RoleCredentialOptions(func(e *ec2rolecreds.Options) { e.Client = client }))...)
+}
+
 // newHTTPClient returns a client for single requests. It is the SDK's own kind,
-// which alone can be given AWS_CA_BUNDLE; proxies are the environment's.
-func newHTTPClient(timeout time.Duration) *awshttp.BuildableClient {
+// which alone can be given AWS_CA_BUNDLE.
+func newHTTPClient(timeout time.Duration, proxies proxies) *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().
 		WithTimeout(timeout).
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = min(timeout, 5*time.Second) }).
-		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 2 })
+		WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConnsPerHost = 2
+			t.Proxy = proxies.choose
+		})
 }
 
 // wholeBodies sends requests with a body of their own. The SDK closes its body as soon
@@ -198,11 +242,14 @@ type call struct {
 	action string // as policies name it: iam:ListRoles
 	what   string // what was read; may be empty
 	last   *lastError
+	way    *way
+	dir    *Directory
 }
 
 func (d *Directory) begin(ctx context.Context, action, what string) *call {
-	c := &call{parent: ctx, action: action, what: what, last: &lastError{}}
-	c.ctx, c.end = context.WithTimeout(context.WithValue(ctx, lastErrorKey{}, c.last), d.timeout)
+	c := &call{parent: ctx, action: action, what: what, last: &lastError{}, way: &way{}, dir: d}
+	noted := context.WithValue(context.WithValue(ctx, lastErrorKey{}, c.last), wayKey{}, c.way)
+	c.ctx, c.end = context.WithTimeout(noted, d.timeout)
 	return c
 }
 
@@ -216,5 +263,7 @@ func (c *call) fail(err error) error {
 		// of what it had to retry.
 		err = fmt.Errorf("%w; the last answer was: %w", err, last)
 	}
-	return newError(c.action, c.what, err)
+	e := &Error{Action: c.action, What: c.what, Reason: Reason(err), AsNode: c.dir.asNode, Err: err}
+	e.Mend = c.advice(e)
+	return e
 }

@@ -67,6 +67,8 @@ func Reason(err error) string {
 		return ReasonTruncated // it broke off, or what came isn't IAM's
 	case errors.As(err, &opErr), errors.As(err, &dnsErr), errors.As(err, &sendErr) && sendErr.ConnectionError():
 		return ReasonUnreachable
+	case credentials != nil && code >= http.StatusInternalServerError:
+		return ReasonOther // the agent of EKS Pod Identity fails for a moment
 	case credentials != nil:
 		return ReasonDenied // a token file that isn't there, a token that STS finds invalid
 	}
@@ -83,26 +85,36 @@ type Error struct {
 	Action string // what was asked, as policies name it: iam:ListRoles
 	What   string // what was to be read; may be empty
 	Reason string // see the function of that name
+	AsNode bool   // it was asked as the node's own role, see [Directory.AsNode]
 	Mend   string // what to do about it; empty where waiting is all
 	Err    error
 }
 
-func newError(action, what string, err error) *Error {
-	e := &Error{Action: action, What: what, Reason: Reason(err), Err: err}
+// advice is what to do about an error.
+func (c *call) advice(e *Error) string {
+	host, proxy := c.way.get()
+	unanswered := e.Reason == ReasonUnreachable || e.Reason == ReasonTimeout
 	var credentials *CredentialsError
-	if errors.As(err, &credentials) {
-		return e // has its own advice
+	if errors.As(e.Err, &credentials) && !unanswered {
+		return "" // it has its own
 	}
-	switch e.Reason {
-	case ReasonDenied:
-		e.Mend = "allow " + action + " in a policy of the role that rolecall's service account has (IRSA or EKS Pod Identity), " +
+	switch {
+	case e.Reason == ReasonDenied && e.AsNode:
+		role := "the node's own role"
+		if arn := c.dir.nodeRole(); arn != "" {
+			role += " (" + arn + ")"
+		}
+		return "it was asked as " + role + ", since this pod got no credentials of its own: " + ownCredentials + "; allow " + e.Action +
+			" in a policy of that role, and not of the node's, which every pod of the node may use"
+	case e.Reason == ReasonDenied:
+		return "allow " + e.Action + " in a policy of the role that rolecall's service account has (IRSA or EKS Pod Identity), " +
 			"and look for a service control policy or permissions boundary that denies it"
-	case ReasonNotFound:
-		e.Mend = "create it, or take it out of the configuration"
-	case ReasonUnreachable, ReasonTimeout:
-		e.Mend = "look for a way from the node to AWS: a NAT gateway, a VPC endpoint or HTTPS_PROXY"
+	case e.Reason == ReasonNotFound:
+		return "create it, or take it out of the configuration"
+	case unanswered:
+		return noWay(host, proxy)
 	}
-	return e
+	return ""
 }
 
 func (e *Error) Error() string {
@@ -116,6 +128,10 @@ func (e *Error) Error() string {
 	}
 	return s
 }
+
+// NoOwnCredentials reports whether AWS refuses because this process has no credentials
+// but those of the node's own role, or none: another agent may have got some.
+func (e *Error) NoOwnCredentials() bool { return e.AsNode && e.Reason == ReasonDenied }
 
 // Persists reports whether to ask again later is of no use: it takes a person.
 func (e *Error) Persists() bool { return e.Reason == ReasonDenied || e.Reason == ReasonNotFound }
