@@ -154,7 +154,9 @@ func (r *Reconciler) observe(ctx context.Context, file *config.File, write bool)
 // old may lack a live node's role. Then it carries the plan out.
 func (r *Reconciler) try(ctx context.Context, file *config.File, o *register.Observation, reports *source.Reports, write bool, out *report.Result) error {
 	r.plan(file, o, *reports, out)
-	if r.Term == nil && r.refreshDue(ctx, file) { // nobody else asks, and no later reconcile is made
+	// Nobody else asks where there is no term, and no later reconcile is made. What EC2
+	// could not be asked about by a node's name it is asked about by its Node's id.
+	for asks := 0; r.Term == nil && asks < 3 && r.refreshDue(ctx, file); asks++ {
 		r.plan(file, o, *reports, out)
 	}
 	if !reports.Newest && (out.Change.TakesAway() || len(out.Change.Removals) > 0) {

@@ -51,6 +51,9 @@ type NodeRoles struct {
 	KeepUnused time.Duration
 	// Verify says who has to bear out a report before its role is mapped.
 	Verify Verify
+	// VPCs are the ids of those that nodes are in, for Verify; none means the VPC of
+	// the leader's own node.
+	VPCs []string
 }
 
 // Verify is who bears reports of nodes out.

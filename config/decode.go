@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,7 +124,22 @@ func (d *decoder) nodeRoles(n *NodeRoles, v value) {
 		"windows":    func(v value) { n.Windows = d.texts(v, exampleRole, d.roleOrName) },
 		"keepUnused": func(v value) { n.KeepUnused = d.keepUnused(v) },
 		"verify":     func(v value) { n.Verify = Verify(d.oneOf(v, string(VerifyNone), string(VerifyEC2))) },
+		"vpcs":       func(v value) { n.VPCs = d.texts(v, exampleVPC, d.vpc) },
 	})
+}
+
+// exampleVPC stands in texts that say what to write.
+const exampleVPC = "vpc-0123456789abcdef0"
+
+// vpcID is the id of a VPC, as EC2 makes them
+// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html).
+var vpcID = regexp.MustCompile(`^vpc-([0-9a-f]{8}|[0-9a-f]{17})$`)
+
+func (d *decoder) vpc(v value, text string) string {
+	if !vpcID.MatchString(text) {
+		d.problem(v, "%s is no id of a VPC: write vpc- and 8 or 17 hex digits, for example %s", quote(text), exampleVPC)
+	}
+	return text
 }
 
 func (d *decoder) keepUnused(v value) time.Duration {

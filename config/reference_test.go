@@ -23,7 +23,7 @@ func TestReferenceLoads(t *testing.T) {
 	// Where the file shows a setting and not an example, it shows the default.
 	got, want := file.Config, Default()
 	got.AWS, got.Karpenter, got.Roles, got.IAMGroups, got.Users, got.Accounts, got.Adopt = AWS{}, Karpenter{}, nil, nil, nil, nil, nil
-	got.NodeRoles.Accounts, got.NodeRoles.Extra, got.NodeRoles.Windows = nil, nil, nil
+	got.NodeRoles.Accounts, got.NodeRoles.Extra, got.NodeRoles.Windows, got.NodeRoles.VPCs = nil, nil, nil, nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings of %s (-default +shown):\n%s", reference, diff)
 	}

@@ -145,6 +145,7 @@ var rules = map[string]schema{
 	"nodeRoles.windows":      {AnyOf: []schema{{Pattern: roleName.String()}, {Pattern: rolePattern}}},
 	"nodeRoles.keepUnused":   {AnyOf: []schema{{Const: forever}, duration}},
 	"nodeRoles.verify":       {Enum: []string{string(VerifyNone), string(VerifyEC2)}},
+	"nodeRoles.vpcs":         {Pattern: vpcID.String()},
 	"karpenter.nodeRoleARNs": {Pattern: rolePattern},
 	"roles": {AnyOf: []schema{
 		{Required: []string{"permissionSet"}, Not: &schema{Required: []string{"arn"}}},

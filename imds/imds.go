@@ -139,7 +139,53 @@ func (c *Client) Identity(ctx context.Context) (Identity, error) {
 	return identity(document.InstanceIdentityDocument, string(role))
 }
 
+// VPC asks for the id of the VPC that the node's primary network interface is in. The
+// same holds for its time and its error as for [Client.Identity]; an answer that is no
+// id of a VPC is an [*Error] of kind [ErrInvalid].
+func (c *Client) VPC(ctx context.Context) (string, error) {
+	if c.err != nil {
+		return "", c.err
+	}
+	defer c.http.CloseIdleConnections()
+	tr := &trace{}
+	callCtx, cancel := context.WithTimeout(context.WithValue(ctx, traceKey{}, tr), 5*c.options.AttemptTimeout)
+	defer cancel()
+	get := func(path string) (string, error) {
+		out, err := c.sdk.GetMetadata(callCtx, &imds.GetMetadataInput{Path: path})
+		var text []byte
+		if err == nil {
+			text, err = io.ReadAll(out.Content)
+		}
+		if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+			return "", fmt.Errorf("ask the instance metadata service: %w", ctx.Err())
+		}
+		if err != nil {
+			x := tr.get()
+			return "", &Error{Kind: kindOf(x), Detail: x.String(), Err: err}
+		}
+		return strings.TrimSpace(string(text)), nil
+	}
+	mac, err := get("mac")
+	if err != nil {
+		return "", err
+	}
+	if !macAddress.MatchString(mac) {
+		return "", &Error{Kind: ErrInvalid, Detail: fmt.Sprintf("%.64q is not a MAC address", mac)}
+	}
+	vpc, err := get("network/interfaces/macs/" + mac + "/vpc-id")
+	if err != nil {
+		return "", err
+	}
+	if !vpcID.MatchString(vpc) {
+		return "", &Error{Kind: ErrInvalid, Detail: fmt.Sprintf("%.64q is not the id of a VPC", vpc)}
+	}
+	return vpc, nil
+}
+
 var (
+	macAddress = regexp.MustCompile(`^([0-9a-f]{2}:){5}[0-9a-f]{2}$`)
+	vpcID      = regexp.MustCompile(`^vpc-[0-9a-f]{8,17}$`)
+
 	roleName  = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`) // https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html
 	accountID = regexp.MustCompile(`^[0-9]{12}$`)
 	plain     = regexp.MustCompile(`^[a-z0-9-]{0,64}$`) // zones and instance ids; nothing rests on them

@@ -518,7 +518,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := open(t, aws.Options{Registerer: reg}).Caller(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := open(t, aws.Options{Registerer: reg}).NodeRoles(t.Context(), []string{"node"}); err != nil {
+	if _, err := open(t, aws.Options{Registerer: reg}).Instances(t.Context(), aws.InstanceQuery{DNSNames: []string{"node"}}); err != nil {
 		t.Fatal(err)
 	}
 	want := `

@@ -19,49 +19,72 @@ import (
 // (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html).
 const filterValues = 200
 
-// NodeRoles returns the ARNs of the roles under which the EC2 instances of
-// nodes run, by the node's name: its private DNS name, as EKS has it. Nodes are
-// looked for in the directory's region and account; one without an instance, or
-// whose instance has no role, is left out. Two instances in different VPCs can
-// have one name: then both their roles are listed.
-//
-// It needs ec2:DescribeInstances and iam:GetInstanceProfile, and asks once for
-// 200 nodes and once for each instance profile. A node whose instance profile
-// cannot be read, because it was deleted under the instance or because a policy
-// denies this one, is in failed with an [*Error] and not in roles. Where EC2 or
-// IAM cannot be asked, or denies all, the error is an [*Error] and there is no
-// answer about any node.
-func (d *Directory) NodeRoles(ctx context.Context, nodes []string) (roles map[string][]string, failed map[string]error, err error) {
-	profiles := map[string][]string{} // of nodes
-	for names := range slices.Chunk(dnsNames(nodes), filterValues) {
-		if err := d.describe(ctx, names, profiles); err != nil {
-			return nil, nil, err
-		}
-	}
-	rolesOf, errOf, err := d.allProfileRoles(ctx, profiles)
-	if err != nil {
-		return nil, nil, err
-	}
-	roles, failed = map[string][]string{}, map[string]error{}
-	for node, arns := range profiles {
-		for _, profile := range arns {
-			if err := errOf[profile]; err != nil {
-				failed[node] = err
-			}
-			roles[node] = append(roles[node], rolesOf[profile]...)
-		}
-		if len(roles[node]) == 0 || failed[node] != nil {
-			delete(roles, node)
-		}
-	}
-	return roles, failed, nil
+// An InstanceQuery says which EC2 instances are looked for, in the directory's region
+// and account.
+type InstanceQuery struct {
+	VPCs     []string // ids; an instance of another VPC is not found. None: of every VPC
+	DNSNames []string // private DNS names, of which instances of two VPCs can have one
+	IDs      []string
 }
 
-// allProfileRoles returns the roles of each instance profile of the nodes, or why
+// An Instance is an EC2 instance that is pending or running.
+type Instance struct {
+	ID      string
+	DNSName string // private
+	VPC     string
+	Roles   []string // ARNs of the roles of its instance profile: none, or one as a rule
+	Err     error    // an [*Error]: why Roles can't be told; nil where they can
+}
+
+// Instances returns the instances that have one of the names or ids, by id. Those that
+// are not found are left out.
+//
+// It needs ec2:DescribeInstances and iam:GetInstanceProfile, and asks once for 200
+// names, once for 200 ids and once for each instance profile. An instance whose profile
+// cannot be read, because it was deleted under the instance or because a policy denies
+// this one, has an Err. Where EC2 or IAM cannot be asked, or denies all, the error is an
+// [*Error] and there is no answer about any instance.
+func (d *Directory) Instances(ctx context.Context, q InstanceQuery) ([]Instance, error) {
+	found := map[string]described{}
+	for _, by := range []struct {
+		filter string
+		values []string
+	}{{"private-dns-name", plainValues(q.DNSNames)}, {"instance-id", plainValues(q.IDs)}} {
+		for values := range slices.Chunk(by.values, filterValues) {
+			if err := d.describe(ctx, q.VPCs, by.filter, values, found); err != nil {
+				return nil, err
+			}
+		}
+	}
+	rolesOf, errOf, err := d.allProfileRoles(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Instance, 0, len(found))
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		i := found[id]
+		i.Roles, i.Err = rolesOf[i.profile], errOf[i.profile]
+		out = append(out, i.Instance)
+	}
+	return out, nil
+}
+
+// described is what EC2 says of an instance.
+type described struct {
+	Instance
+	profile string // ARN of its instance profile; empty for none
+}
+
+// allProfileRoles returns the roles of each instance profile of the instances, or why
 // that profile cannot be read. The error says why none can.
-func (d *Directory) allProfileRoles(ctx context.Context, nodes map[string][]string) (roles map[string][]string, failed map[string]error, err error) {
+func (d *Directory) allProfileRoles(ctx context.Context, instances map[string]described) (roles map[string][]string, failed map[string]error, err error) {
 	roles, failed = map[string][]string{}, map[string]error{}
-	profiles := slices.Concat(slices.Collect(maps.Values(nodes))...)
+	var profiles []string
+	for _, i := range instances {
+		if i.profile != "" {
+			profiles = append(profiles, i.profile)
+		}
+	}
 	slices.Sort(profiles)
 	var denied error
 	for _, profile := range slices.Compact(profiles) {
@@ -95,26 +118,31 @@ func isAnswer(err error) bool {
 	return !errors.As(err, &status) || status.HTTPStatusCode() < http.StatusInternalServerError
 }
 
-// dnsNames leaves out what is no DNS name: a filter takes wildcards.
-func dnsNames(nodes []string) []string {
+// plainValues leaves out what is no DNS name and no id: a filter takes wildcards.
+func plainValues(values []string) []string {
 	var out []string
-	for _, name := range nodes {
-		if name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789.-") == "" {
-			out = append(out, name)
+	for _, value := range values {
+		if value != "" && strings.Trim(value, "abcdefghijklmnopqrstuvwxyz0123456789.-") == "" {
+			out = append(out, value)
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// describe adds the instance profiles of the instances of those names.
-func (d *Directory) describe(ctx context.Context, names []string, profiles map[string][]string) error {
-	c := d.begin(ctx, "ec2:DescribeInstances", fmt.Sprintf("%d nodes", len(names)))
+// describe adds the instances that have one of the values. An id that is not there is
+// no error, since it is asked for by a filter.
+func (d *Directory) describe(ctx context.Context, vpcs []string, filter string, values []string, found map[string]described) error {
+	c := d.begin(ctx, "ec2:DescribeInstances", fmt.Sprintf("%d nodes", len(values)))
 	defer c.end()
-	pages := ec2.NewDescribeInstancesPaginator(d.ec2, &ec2.DescribeInstancesInput{Filters: []types.Filter{
-		{Name: aws.String("private-dns-name"), Values: names},
+	filters := []types.Filter{
+		{Name: aws.String(filter), Values: values},
 		{Name: aws.String("instance-state-name"), Values: []string{"pending", "running"}},
-	}})
+	}
+	if len(vpcs) > 0 {
+		filters = append(filters, types.Filter{Name: aws.String("vpc-id"), Values: vpcs})
+	}
+	pages := ec2.NewDescribeInstancesPaginator(d.ec2, &ec2.DescribeInstancesInput{Filters: filters})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(c.ctx)
 		if err != nil {
@@ -122,9 +150,14 @@ func (d *Directory) describe(ctx context.Context, names []string, profiles map[s
 		}
 		for _, r := range page.Reservations {
 			for _, i := range r.Instances {
-				name := aws.ToString(i.PrivateDnsName)
-				if i.IamInstanceProfile != nil && slices.Contains(names, name) {
-					profiles[name] = append(profiles[name], aws.ToString(i.IamInstanceProfile.Arn))
+				is := described{Instance: Instance{ID: aws.ToString(i.InstanceId), DNSName: aws.ToString(i.PrivateDnsName), VPC: aws.ToString(i.VpcId)}}
+				if i.IamInstanceProfile != nil {
+					is.profile = aws.ToString(i.IamInstanceProfile.Arn)
+				}
+				// What answers need not heed the filters.
+				asked := slices.Contains(values, is.DNSName) || slices.Contains(values, is.ID)
+				if is.ID != "" && asked && (len(vpcs) == 0 || slices.Contains(vpcs, is.VPC)) {
+					found[is.ID] = is
 				}
 			}
 		}

@@ -164,6 +164,7 @@ type process struct {
 	elector  *election.Elector
 	dirs     *directories
 	imdsErr  func() error // why IMDS has not answered yet
+	vpc      func(context.Context) (string, error)
 }
 
 func (f *agentFlags) run(ctx context.Context, _, stderr io.Writer) error {
@@ -201,8 +202,10 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 	p := &process{flags: f, log: log, registry: registry, client: client}
 	p.dirs = &directories{log: log, registerer: registry}
 	nodes := roster.New(client.CoordinationV1().Leases(f.namespace))
+	metadata := imds.New(imds.Options{Logger: log})
+	p.vpc = knownVPC(metadata.VPC)
 	p.reporter = &agent.Reporter{
-		Identify:   p.identify(imds.New(imds.Options{Logger: log})),
+		Identify:   p.identify(metadata),
 		Report:     nodes.Report,
 		NodeName:   f.nodeName,
 		Logger:     log,
@@ -216,7 +219,7 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 	p.config = config.NewWatcher(f.config, config.Options{Logger: log, Registerer: registry})
 	p.leader = agent.NewLeader(agent.Options{
 		Register:     p.newRegister,
-		Env:          source.Env{Self: p.reporter.Self, Directory: p.dirs.open, Instances: p.dirs.instances},
+		Env:          p.env(),
 		Roster:       nodes,
 		WatchRoster:  nodes.Watch,
 		Events:       p.startEvents,
@@ -255,6 +258,13 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		Registerer:    registry,
 	})
 	return p, err
+}
+
+// env is what sources are made with.
+func (p *process) env() source.Env {
+	return source.Env{
+		Self: p.reporter.Self, Directory: p.dirs.open, Instances: p.dirs.instances, VPC: p.vpc, ProviderID: providerIDs(p.client.CoreV1().Nodes()),
+	}
 }
 
 // newRegister makes aws-auth for one term.
@@ -395,7 +405,8 @@ func (p *process) once(ctx context.Context) error {
 	if err := p.reporter.Once(ctx); err != nil {
 		p.log.Warn("this node's role is not reported", "err", err)
 	}
-	env := source.Env{Logger: p.log, Self: p.reporter.Self, Directory: p.dirs.open, Instances: p.dirs.instances, Now: time.Now}
+	env := p.env()
+	env.Logger, env.Now = p.log, time.Now
 	sources := source.NewSet(source.Kinds(), env)
 	if err := sources.Refresh(ctx, &file.Config); err != nil {
 		if ctx.Err() != nil {

@@ -128,11 +128,13 @@ func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs 
 	dirs := &directories{log: log}
 	node, known := localNode(ctx, dirs)
 	sources := source.NewSet(source.Kinds(), source.Env{
-		Logger:    log,
-		Self:      func() (source.Node, bool) { return node, known },
-		Directory: dirs.open,
-		Instances: dirs.instances,
-		Now:       time.Now,
+		Logger:     log,
+		Self:       func() (source.Node, bool) { return node, known },
+		Directory:  dirs.open,
+		Instances:  dirs.instances,
+		VPC:        localVPC(known),
+		ProviderID: providerIDs(client.CoreV1().Nodes()),
+		Now:        time.Now,
 	})
 	if err := sources.Refresh(ctx, &file.Config); err != nil {
 		if ctx.Err() != nil {
@@ -176,6 +178,16 @@ func localNode(ctx context.Context, dirs *directories) (source.Node, bool) {
 	}
 	dirs.region.Store(&id.Region)
 	return nodeOf(id), true
+}
+
+// localVPC asks IMDS for the VPC where it has answered before, as on a node.
+func localVPC(answers bool) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		if !answers {
+			return "", errors.New("IMDS does not answer on this machine")
+		}
+		return imds.New(imds.Options{AttemptTimeout: planIMDS / 2}).VPC(ctx)
+	}
 }
 
 // planReport is a plan as -o json and -o yaml print it.

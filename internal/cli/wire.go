@@ -3,9 +3,13 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/rolecall/rolecall/imds"
 	"github.com/rolecall/rolecall/internal/aws"
@@ -42,6 +46,55 @@ func (d directory) GroupUsers(ctx context.Context, group string) ([]source.IAMUs
 func (d directory) Caller(ctx context.Context) (source.Account, error) {
 	caller, err := d.Directory.Caller(ctx)
 	return source.Account{ID: caller.AccountID, Partition: caller.Partition}, err
+}
+
+func (d directory) Instances(ctx context.Context, q source.InstanceQuery) ([]source.Instance, error) {
+	found, err := d.Directory.Instances(ctx, aws.InstanceQuery(q))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]source.Instance, len(found))
+	for i := range found {
+		out[i] = source.Instance(found[i])
+	}
+	return out, nil
+}
+
+// providerIDs reads the providerID of Nodes.
+func providerIDs(nodes typedcorev1.NodeInterface) func(context.Context, string) (string, error) {
+	return func(ctx context.Context, name string) (string, error) {
+		node, err := nodes.Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsForbidden(err):
+			return "", source.ErrNodesNotReadable
+		case apierrors.IsNotFound(err):
+			return "", source.ErrNoNode
+		case err != nil:
+			return "", err
+		}
+		return node.Spec.ProviderID, nil
+	}
+}
+
+// knownVPC asks IMDS until it has told the node's VPC, which never changes. It is safe
+// for concurrent use.
+func knownVPC(ask func(context.Context) (string, error)) func(context.Context) (string, error) {
+	var (
+		mu    sync.Mutex
+		known string
+	)
+	return func(ctx context.Context) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if known != "" {
+			return known, nil
+		}
+		vpc, err := ask(ctx)
+		if err == nil {
+			known = vpc
+		}
+		return vpc, err
+	}
 }
 
 // directories opens IAM directories. The region is the config's, else the

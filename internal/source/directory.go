@@ -37,12 +37,32 @@ type IAMUser struct{ Name, ARN string }
 
 // Instances answers questions about EC2. It is safe for concurrent use.
 type Instances interface {
-	// NodeRoles returns the ARNs of the roles under which the instances of nodes run,
-	// by the node's name. A node without an instance is left out. A node of which the
-	// roles cannot be told, though EC2 and IAM answer, is in failed and not in roles.
-	// With err there is no answer about any node.
-	NodeRoles(ctx context.Context, nodes []string) (roles map[string][]string, failed map[string]error, err error)
+	// Instances returns the instances that run and have one of the names or ids, each
+	// once, and those of other VPCs not. With the error there is no answer about any.
+	Instances(ctx context.Context, q InstanceQuery) ([]Instance, error)
 }
+
+// An InstanceQuery says which instances are looked for.
+type InstanceQuery struct {
+	VPCs     []string // ids; at least one
+	DNSNames []string // private
+	IDs      []string
+}
+
+// An Instance is an EC2 instance that runs.
+type Instance struct {
+	ID      string
+	DNSName string // private
+	VPC     string
+	Roles   []string // ARNs of the roles under which it runs, with their paths
+	Err     error    // why Roles can't be told, though EC2 and IAM answer
+}
+
+// Errors of [Env.ProviderID].
+var (
+	ErrNoNode           = errors.New("there is no Node of that name")
+	ErrNodesNotReadable = errors.New("the leader may not read Nodes")
+)
 
 // Account is an AWS account in its partition.
 type Account struct{ ID, Partition string }

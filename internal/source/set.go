@@ -25,6 +25,13 @@ type Env struct {
 	Directory func(ctx context.Context, region, roleARN string) (Directory, error)
 	// Instances opens EC2 in a region, as the agent itself and no assumed role.
 	Instances func(ctx context.Context, region string) (Instances, error)
+	// VPC returns the id of the VPC that this node is in, which is the cluster's. It is
+	// called only where reports have to be verified. Nil: nobody knows.
+	VPC func(ctx context.Context) (string, error)
+	// ProviderID returns the providerID of a Node. The error is [ErrNoNode],
+	// [ErrNodesNotReadable], or says why it could not be read now. It is called only
+	// for a node whose instance can't be told by its name. Nil: Nodes can't be read.
+	ProviderID func(ctx context.Context, node string) (string, error)
 	// Now is this process's clock, default time.Now. Its times have a monotonic
 	// reading: whether a report is fresh is told by the time between two of them.
 	Now func() time.Time

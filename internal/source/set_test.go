@@ -155,9 +155,9 @@ func TestAccountOfAKind(t *testing.T) {
 // hung takes a question and never answers.
 type hung struct{ *world }
 
-func (hung) NodeRoles(ctx context.Context, _ []string) (map[string][]string, map[string]error, error) {
+func (hung) Instances(ctx context.Context, _ InstanceQuery) ([]Instance, error) {
 	<-ctx.Done()
-	return nil, nil, ctx.Err()
+	return nil, ctx.Err()
 }
 
 func (h hung) PermissionSets(ctx context.Context) (map[string]SetRole, error) {

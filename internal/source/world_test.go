@@ -35,11 +35,15 @@ type world struct {
 	caller    Account
 	callerErr error
 	instances Instances
+	vpc       string            // of the leader's node; empty: unknown
+	nodes     map[string]string // providerIDs; nil: Nodes can't be read
+	nodesErr  error
 	now       time.Time
 
 	mu     sync.Mutex
 	calls  int // of IAM and STS
 	opened int // directories
+	read   int // Nodes
 }
 
 func (w *world) count(n *int) {
@@ -73,7 +77,26 @@ func (w *world) env() Env {
 		},
 		Directory: func(context.Context, string, string) (Directory, error) { w.count(&w.opened); return w, nil },
 		Instances: func(context.Context, string) (Instances, error) { return w.instances, nil },
-		Now:       func() time.Time { return w.now },
+		VPC: func(context.Context) (string, error) {
+			if w.vpc == "" {
+				return "", errors.New("no IMDS")
+			}
+			return w.vpc, nil
+		},
+		ProviderID: func(_ context.Context, node string) (string, error) {
+			w.count(&w.read)
+			id, ok := w.nodes[node]
+			switch {
+			case w.nodesErr != nil:
+				return "", w.nodesErr
+			case w.nodes == nil:
+				return "", ErrNodesNotReadable
+			case !ok:
+				return "", ErrNoNode
+			}
+			return id, nil
+		},
+		Now: func() time.Time { return w.now },
 	}
 }
 
@@ -81,7 +104,7 @@ func (w *world) set() *Set { return NewSet(Kinds(), w.env()) }
 
 func newWorld() *world {
 	return &world{
-		now: start, reports: Reports{Newest: true}, callerErr: errors.New("no credentials"),
+		now: start, vpc: "vpc-1", reports: Reports{Newest: true}, callerErr: errors.New("no credentials"),
 		self: &Node{RoleARN: arn("a"), Account: Account{own, "aws"}},
 	}
 }

@@ -1,7 +1,8 @@
 package awsfake
 
 import (
-	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/url"
@@ -16,16 +17,32 @@ const (
 
 // instance is an EC2 instance, running.
 type instance struct {
+	dnsName string
 	profile string
-	id      string // empty: by its place among all
+	vpc     string
+	id      string
 }
 
-// SetInstance starts an instance of that private DNS name with an instance
-// profile, none if that is empty.
+// SetInstance starts an instance of that private DNS name in [DefaultVPC] with an
+// instance profile, none if that is empty.
 func (a *AWS) SetInstance(privateDNSName, profile string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.instances[privateDNSName] = instance{profile: profile}
+	a.instances[privateDNSName] = instance{dnsName: privateDNSName, profile: profile, vpc: DefaultVPC, id: instanceID(privateDNSName)}
+}
+
+// instanceID makes an id that is always the same for a name.
+func instanceID(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return "i-0" + hex.EncodeToString(sum[:8])
+}
+
+// SetInstanceIn starts an instance of that id in a VPC. Instances of several VPCs, or
+// with several ids, may have one private DNS name.
+func (a *AWS) SetInstanceIn(vpc, id, privateDNSName, profile string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.instances[id] = instance{dnsName: privateDNSName, profile: profile, vpc: vpc, id: id}
 }
 
 // SetInstanceID gives an instance that was set an id of its own.
@@ -60,6 +77,7 @@ type (
 		ID      string      `xml:"instanceId"`
 		State   string      `xml:"instanceState>name"`
 		DNSName string      `xml:"privateDnsName"`
+		VPC     string      `xml:"vpcId"`
 		Profile *profileRef `xml:"iamInstanceProfile"`
 	}
 	profileRef struct {
@@ -86,37 +104,55 @@ type (
 	getInstanceProfileResult struct{ InstanceProfile profileXML }
 )
 
-// describeInstances knows the filter private-dns-name, with wildcards as EC2
-// has them, and ids, and takes every instance for running. Called with mu held.
+// describeInstances knows the filters private-dns-name, instance-id and vpc-id, with
+// wildcards as EC2 has them, and ids, and takes every instance for running. Called with
+// mu held.
 func (a *AWS) describeInstances(form url.Values) (any, *apiError) {
-	var asked []string
+	var keep []func(key string, i instance) bool
+	var ids []string
 	for i := 1; form.Has(fmt.Sprintf("InstanceId.%d", i)); i++ {
 		id := form.Get(fmt.Sprintf("InstanceId.%d", i))
 		name, ok := a.instanceOf(id)
 		if !ok {
 			return nil, &apiError{400, "InvalidInstanceID.NotFound", "The instance ID '" + id + "' does not exist"}
 		}
-		asked = append(asked, name)
+		ids = append(ids, name)
 	}
+	if len(ids) > 0 {
+		keep = append(keep, func(key string, _ instance) bool { return slices.Contains(ids, key) })
+	}
+	total := 0
 	for i := 1; form.Has(fmt.Sprintf("Filter.%d.Name", i)); i++ {
 		name := fmt.Sprintf("Filter.%d.", i)
+		var of func(key string, i instance) string
 		switch form.Get(name + "Name") {
 		case "private-dns-name":
-			for j := 1; form.Has(fmt.Sprintf("%sValue.%d", name, j)); j++ {
-				asked = append(asked, form.Get(fmt.Sprintf("%sValue.%d", name, j)))
-			}
+			of = func(_ string, i instance) string { return i.dnsName }
+		case "instance-id":
+			of = func(_ string, i instance) string { return i.id }
+		case "vpc-id":
+			of = func(_ string, i instance) string { return i.vpc }
 		case "instance-state-name":
+			continue
 		default:
 			return nil, &apiError{400, "InvalidParameterValue", "The filter is invalid"}
 		}
+		var values []string
+		for j := 1; form.Has(fmt.Sprintf("%sValue.%d", name, j)); j++ {
+			values = append(values, form.Get(fmt.Sprintf("%sValue.%d", name, j)))
+		}
+		total = max(total, len(values))
+		keep = append(keep, func(key string, i instance) bool {
+			return slices.ContainsFunc(values, func(pattern string) bool { return pattern == of(key, i) || pattern == "*" })
+		})
 	}
-	if len(asked) > 200 {
+	if total > 200 {
 		return nil, &apiError{400, "FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200"}
 	}
 	var names []string
-	for _, name := range slices.Sorted(maps.Keys(a.instances)) {
-		if slices.ContainsFunc(asked, func(pattern string) bool { return pattern == name || pattern == "*" }) {
-			names = append(names, name)
+	for _, key := range slices.Sorted(maps.Keys(a.instances)) {
+		if !slices.ContainsFunc(keep, func(k func(string, instance) bool) bool { return !k(key, a.instances[key]) }) {
+			names = append(names, key)
 		}
 	}
 	page, from, refusal := decodeMarker(form.Get("NextToken"))
@@ -130,8 +166,7 @@ func (a *AWS) describeInstances(form url.Values) (any, *apiError) {
 		res.NextToken = encodeMarker(page+1, to)
 	}
 	for i, name := range names[from:to] {
-		id := cmp.Or(a.instances[name].id, fmt.Sprintf("i-%017x", from+i+1))
-		x := instanceXML{ID: id, State: "running", DNSName: name}
+		x := instanceXML{ID: a.instances[name].id, State: "running", DNSName: a.instances[name].dnsName, VPC: a.instances[name].vpc}
 		if profile := a.instances[name].profile; profile != "" {
 			x.Profile = &profileRef{a.arn("instance-profile", "/", profile), "AIPAIOSFODNN7EXAMPLE"}
 		}
@@ -140,7 +175,7 @@ func (a *AWS) describeInstances(form url.Values) (any, *apiError) {
 	return res, nil
 }
 
-// instanceOf is the private DNS name of the instance with that id.
+// instanceOf is the key of the instance with that id.
 func (a *AWS) instanceOf(id string) (name string, ok bool) {
 	for name, i := range a.instances {
 		if i.id == id {

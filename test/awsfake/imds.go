@@ -21,6 +21,7 @@ type IMDSOptions struct {
 	Region     string // default eu-west-3
 	Zone       string // default the region's zone a
 	InstanceID string // default i-0123456789abcdef0
+	VPC        string // id; default [DefaultVPC]
 
 	AccessKeyID string // of the role's credentials; default ASIAIOSFODNN7EXAMPLE
 }
@@ -43,6 +44,12 @@ const (
 	IMDSDocumentPath    = "/latest/dynamic/instance-identity/document"
 	IMDSCredentialsPath = "/latest/meta-data/iam/security-credentials/"
 )
+
+// DefaultVPC is the VPC of instances that are put into no other one.
+const DefaultVPC = "vpc-0123456789abcdef0"
+
+// imdsMAC is the address of the instance's primary network interface.
+const imdsMAC = "0e:49:61:0f:c3:11"
 
 const (
 	tokenHeader    = "X-Aws-Ec2-Metadata-Token"
@@ -79,6 +86,7 @@ func NewIMDS(o IMDSOptions) *IMDS {
 	set(&o.Region, "eu-west-3")
 	set(&o.Zone, o.Region+"a")
 	set(&o.InstanceID, "i-0123456789abcdef0")
+	set(&o.VPC, DefaultVPC)
 	set(&o.AccessKeyID, "ASIAIOSFODNN7EXAMPLE")
 	return &IMDS{
 		options:  o,
@@ -241,6 +249,10 @@ func (m *IMDS) metadata(path string) (status int, body string) {
 		return http.StatusOK, o.Region
 	case "/latest/meta-data/placement/availability-zone":
 		return http.StatusOK, o.Zone
+	case "/latest/meta-data/mac":
+		return http.StatusOK, imdsMAC
+	case "/latest/meta-data/network/interfaces/macs/" + imdsMAC + "/vpc-id":
+		return http.StatusOK, o.VPC
 	case "/latest/meta-data/services/partition":
 		return http.StatusOK, partition
 	}
