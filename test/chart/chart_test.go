@@ -290,6 +290,10 @@ commonAnnotations: {note: x}
 		"RoleBinding kube-system/rolecall.trial":        {"namespace: trial"},
 		"Pod trial/rolecall-test":                 {"--namespace=trial", `candidate: "true"`},
 	}},
+	{"Nodes are read", "prod", `{rbac: {readNodes: true}, serviceAccount: {name: writer}, commonAnnotations: {note: x}}`, map[string][]string{
+		"ClusterRole /prod-rolecall-read-nodes":        {"- nodes", "- get", "!- list", "note: x"},
+		"ClusterRoleBinding /prod-rolecall-read-nodes": {"name: writer", "namespace: rolecall-system", "name: prod-rolecall-read-nodes"},
+	}},
 	{"another name", "rolecall", `{nameOverride: roles, podMonitor: {enabled: true}}`, map[string][]string{
 		// The alerts know the jobs by the name rolecall.
 		"PodMonitor rolecall-system/rolecall-roles": {"regex: roles(-reporter)?", "replacement: rolecall${1}", "targetLabel: job"},
@@ -433,6 +437,7 @@ func TestTwoInstallations(t *testing.T) {
 	const all = `
 service: {enabled: true}
 hardened: {enabled: true}
+rbac: {readNodes: true}
 serviceMonitor: {enabled: true, namespace: monitoring}
 prometheusRule: {enabled: true, namespace: monitoring}
 dashboard: {enabled: true, namespace: monitoring}

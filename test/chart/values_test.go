@@ -44,6 +44,7 @@ var uses = map[string]struct{ given, value, adds string }{
 	"hardened.reporterUpdateStrategy.rollingUpdate.maxUnavailable": {"{hardened: {enabled: true}}", "25%", "maxUnavailable: 25%"},
 	"hardened.leases":                             {"{hardened: {enabled: true}}", "77", `count/leases.coordination.k8s.io: "77"`},
 	"rbac.create":                                 {"{rbac: {create: false}}", "true", "kind: RoleBinding"},
+	"rbac.readNodes":                              {"", "true", "kind: ClusterRole"},
 	"awsAuth.namespace":                           {"", "trial", "--aws-auth-namespace=trial"},
 	"awsAuth.name":                                {"", "try", "--aws-auth-name=try"},
 	"log.level":                                   {"", "debug", "--log-level=debug"},

@@ -20,13 +20,14 @@
 {{- end }}
 
 {{- /*
-name of an object: (dict "root" $ "name" "..." "namespace" "..."). Installations share
-the namespaces that are not their own, so each has its own names there. The one in
-rolecall-system has those of install.yaml.
+name of an object: (dict "root" $ "name" "..." "namespace" "..." "clusterWide" false).
+Installations share the namespaces that are not their own, and the cluster, so each has
+its own names there. The one in rolecall-system has those of install.yaml.
 */ -}}
 {{- define "rolecall.nameIn" -}}
 {{- $own := include "rolecall.namespace" .root }}
-{{- $shared := and .namespace (ne .namespace $own) (ne $own "rolecall-system") }}
+{{- $elsewhere := or .clusterWide (and .namespace (ne .namespace $own)) }}
+{{- $shared := and $elsewhere (ne $own "rolecall-system") }}
 {{- .name }}{{ if $shared }}.{{ $own }}{{ end }}
 {{- end }}
 
@@ -54,11 +55,13 @@ app.kubernetes.io/managed-by: {{ $.Release.Service }}
 {{- end }}
 
 {{- /*
-metadata of an object: (dict "root" $ "name" "..." "namespace" "..." "reporter" false "labels" dict "annotations" dict)
+metadata of an object: (dict "root" $ "name" "..." "namespace" "..." "reporter" false "labels" dict "annotations" dict "clusterWide" false)
 */ -}}
 {{- define "rolecall.metadata" -}}
 name: {{ include "rolecall.nameIn" . }}
+{{- if not .clusterWide }}
 namespace: {{ .namespace | default (include "rolecall.namespace" .root) }}
+{{- end }}
 labels:
   {{- include "rolecall.labels" . | nindent 2 }}
   {{- with .labels }}
