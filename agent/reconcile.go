@@ -195,6 +195,7 @@ func (r *Reconciler) plan(file *config.File, o *register.Observation, reports so
 	c := &file.Config
 	out.Again = 0
 	out.Asked = r.Sources.Ask(source.Moment{Config: c, State: o.State, Standing: o.Standing, Reports: reports, Now: now})
+	soon(out, out.Asked.Again)
 	out.Settling = r.settling(file, o, out)
 	s := &plan.Snapshot{
 		Sources:        out.Asked.Sources,

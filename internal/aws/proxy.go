@@ -67,8 +67,8 @@ func (w *way) set(to, proxy *url.URL) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.host, w.proxy = to.Hostname(), ""
-	if proxy != nil { // a user and a password are left out
-		w.proxy = cmp.Or(proxy.Scheme, "http") + "://" + proxy.Host
+	if proxy != nil {
+		w.proxy = shown(proxy)
 	}
 }
 
@@ -93,3 +93,17 @@ func noWay(host, proxy string) string {
 	}
 	return "look for a way from the node to AWS: a NAT gateway, a VPC endpoint or HTTPS_PROXY"
 }
+
+// Unanswered is what to look at while requests to AWS wait for their answers: the
+// environment's proxy where one is set, else the way to AWS.
+func Unanswered() string {
+	proxy, err := newProxies().of(&url.URL{Scheme: "https", Host: "iam.amazonaws.com"})
+	if err != nil || proxy == nil {
+		return noWay("", "")
+	}
+	return "requests go through the proxy " + shown(proxy) + ": look whether it lets AWS through, " +
+		"and add to NO_PROXY what is reached without it (VPC endpoints)"
+}
+
+// shown is a proxy without its user and password.
+func shown(proxy *url.URL) string { return cmp.Or(proxy.Scheme, "http") + "://" + proxy.Host }

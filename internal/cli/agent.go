@@ -27,6 +27,7 @@ import (
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/election"
 	"github.com/rolecall/rolecall/imds"
+	"github.com/rolecall/rolecall/internal/aws"
 	"github.com/rolecall/rolecall/internal/register"
 	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/internal/report"
@@ -264,6 +265,7 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 func (p *process) env() source.Env {
 	return source.Env{
 		Self: p.reporter.Self, Directory: p.dirs.open, Instances: p.dirs.instances, VPC: p.vpc, ProviderID: providerIDs(p.client.CoreV1().Nodes()),
+		Advice: aws.Unanswered,
 	}
 }
 
@@ -472,7 +474,39 @@ func (p *process) ready() []agent.Check {
 			}
 			return agent.Good, fmt.Sprintf("%s, %q leads", s.Mode, s.Leader)
 		}},
-		agent.Check{Name: "reconcile", Look: func() (agent.Health, string) { return reconcileHealth(p.leader.View()) }})
+		agent.Check{Name: "reconcile", Look: func() (agent.Health, string) { return reconcileHealth(p.leader.View()) }},
+		agent.Check{Name: "sources", Look: func() (agent.Health, string) { return sourcesHealth(p.leader.View(), time.Now()) }})
+}
+
+// sourcesHealth says how a leader's sources do: the first one that fails, and how many
+// there are. An agent that does not lead asks none. It is a notice, since what could be
+// asked is done.
+func sourcesHealth(view *report.View, now time.Time) (agent.Health, string) {
+	if view == nil {
+		return agent.Good, ""
+	}
+	failing, first := 0, ""
+	for _, s := range view.Last.Asked.States {
+		if s.Err == nil {
+			continue
+		}
+		if failing++; failing > 1 {
+			continue
+		}
+		silent := (*source.SilentError)(nil)
+		if errors.As(s.Err, &silent) {
+			first = fmt.Sprintf("%s: no answer for %s: %s", s.Name, now.Sub(silent.Since).Round(time.Second), silent.Advice)
+		} else {
+			first = fmt.Sprintf("%s has failed for %s: %v", s.Name, now.Sub(s.Since).Round(time.Second), s.Err)
+		}
+	}
+	switch failing {
+	case 0:
+		return agent.Good, ""
+	case 1:
+		return agent.Notice, first
+	}
+	return agent.Notice, fmt.Sprintf("%d sources fail, the first of them %s", failing, first)
 }
 
 // reconcileHealth says how a leader's last reconcile went; an agent that does not lead

@@ -52,6 +52,7 @@ func (g *groups) Refresh(ctx context.Context, c *config.Config) error {
 			return ctx.Err()
 		}
 		g.keep(c, group.Name, answer)
+		g.env.Answered()
 		if openErr == nil {
 			errs = append(errs, answer.err)
 		}

@@ -38,6 +38,12 @@ type Env struct {
 	// Due is told, without blocking, when a source has something to ask before the
 	// next refresh is due ([Source.Refresh] of that kind is then called).
 	Due func()
+	// Answered is called by a source that asks several questions in one refresh, when
+	// one of them was answered: it is then not silent.
+	Answered func()
+	// Advice returns what to look at where AWS is silent; nil: nothing is known. It must
+	// return at once.
+	Advice func() string
 }
 
 // A Set is all sources of one term. It is safe for concurrent use.
@@ -58,6 +64,7 @@ type member struct {
 	Source
 	due        atomic.Bool
 	refreshing sync.Mutex // one refresh of a kind at a time
+	silence    silence
 }
 
 // NewSet makes a source of each kind.
@@ -86,6 +93,7 @@ func NewSet(kinds []Kind, env Env) *Set {
 				env.Due()
 			}
 		}
+		own.Answered = func() { m.silence.answered(env.Now()) }
 		m.Source = kind.New(own)
 		s.sources = append(s.sources, m)
 	}
@@ -124,6 +132,8 @@ func (s *Set) refresh(ctx context.Context, c *config.Config, which func(*member)
 		wg.Go(func() {
 			m.refreshing.Lock()
 			defer m.refreshing.Unlock()
+			m.silence.begin(s.env.Now())
+			defer m.silence.end()
 			errs[i] = m.Refresh(ctx, c)
 		})
 	}
@@ -140,6 +150,9 @@ type Asked struct {
 	Errs     map[string]error // of the sources that failed, by name; without [ErrNotAsked]
 	Gone     map[string]bool  // principals
 	States   []State          // in the order of Sources
+	// Again is when to ask again, because a source will then have been silent for too
+	// long; 0 for never.
+	Again time.Duration
 }
 
 // A State is how one source does.
@@ -162,18 +175,23 @@ func (s *Set) Ask(m Moment) Asked {
 	}
 	out := Asked{Refused: map[string]error{}, Errs: map[string]error{}, Gone: map[string]bool{}}
 	kinds := make([]string, 0, len(s.sources)) // of out.Sources
-	var answers []Answer
+	var answers, shown []Answer                // as they are, and with the silent ones failing
 	for _, source := range s.sources {
+		began, since := source.silence.get()
 		for _, a := range source.Want(s.momentOf(&m, source, answers)) {
 			a.Nodes = source.Nodes
 			answers = append(answers, a)
 			kinds = append(kinds, source.Name)
+			if silent := s.silent(&a, began, since, m.Now, &out); silent != nil {
+				a.Err = silent
+			}
+			shown = append(shown, a)
 		}
 	}
 	for i := range answers {
-		out.add(&answers[i])
+		out.add(&answers[i], shown[i].Err)
 	}
-	out.States = s.remember(answers, kinds, &m)
+	out.States = s.remember(shown, kinds, &m)
 	return out
 }
 
@@ -191,13 +209,14 @@ func (s *Set) momentOf(m *Moment, source *member, earlier []Answer) *Moment {
 	return &own
 }
 
-func (out *Asked) add(a *Answer) {
+// add takes in an answer; shown is its error as people see it.
+func (out *Asked) add(a *Answer, shown error) {
 	out.Sources = append(out.Sources, plan.Source{Name: a.Name, Entries: a.Entries, Failed: a.Err != nil, Nodes: a.Nodes})
 	out.Required = append(out.Required, a.Required...)
 	out.Live = append(out.Live, a.Live...)
 	maps.Copy(out.Refused, a.Refused)
-	if a.Err != nil && !errors.Is(a.Err, ErrNotAsked) {
-		out.Errs[a.Name] = a.Err
+	if shown != nil && !errors.Is(shown, ErrNotAsked) {
+		out.Errs[a.Name] = shown
 	}
 	for _, arn := range a.Gone {
 		e := awsauth.Entry{Kind: awsauth.Role, ARN: arn} // the kind is none of the principal's, unless it is an account
@@ -231,8 +250,12 @@ func (s *Set) remember(answers []Answer, kinds []string, m *Moment) []State {
 			}
 		case !errors.Is(a.Err, ErrNotAsked):
 			state.Err, state.Since = a.Err, m.Now.UTC().Truncate(time.Second)
-			if ok && was.Err != nil {
+			var silent *SilentError
+			switch {
+			case ok && was.Err != nil:
 				state.Since = was.Since
+			case errors.As(a.Err, &silent):
+				state.Since = silent.Since.UTC().Truncate(time.Second)
 			}
 		}
 		failed[kind] = failed[kind] || a.Err != nil
