@@ -328,6 +328,13 @@ func (v *survey) understandPublished(value, leader string) {
 		v.problem("the leader leaves alone what it cannot read: %s", status.Error)
 	case string(report.Failed):
 		v.problem("the leader's last pass failed, it tries again: %s", status.Error)
+		if status.Waiting > 0 {
+			some := strings.Join(status.WaitingSome, ", ")
+			if rest := status.Waiting - len(status.WaitingSome); rest > 0 {
+				some = strings.TrimPrefix(fmt.Sprintf("%s, %d more", some, rest), ", ")
+			}
+			v.problem("%s for that: %s", counted(status.Waiting, "entry waits", "entries wait"), some)
+		}
 	}
 	if e := status.ConfigError; e != nil {
 		v.problem("the config is refused since %s ago, the last good one is in force: %s", age(e.Since), e.Error)

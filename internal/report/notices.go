@@ -230,6 +230,52 @@ type Teller struct {
 	log      *slog.Logger
 	events   *Events
 	standing map[string]notice
+	failed   string // the note of the last Event of a reconcile that failed; empty after one that did not
+}
+
+// maxWaiting is how many entries that wait an Event and the status name.
+const maxWaiting = 3
+
+// failedNote says why a reconcile failed, which entries wait for it, and what to do where
+// an admission webhook stands in the way.
+func failedNote(err error, waiting []plan.Change) string {
+	note := "a reconcile failed and is made again: "
+	if len(waiting) > 0 {
+		note = fmt.Sprintf("a reconcile failed and is made again; %s: ", waitingText(waiting))
+	}
+	note += err.Error()
+	switch text := err.Error(); {
+	case strings.Contains(text, "denied the request"):
+		note += ": the webhook's words say what it refuses; change that entry in the config, or the webhook's rule"
+	case strings.Contains(text, "failed calling webhook"):
+		note += ": the webhook does not answer; look at the service behind it (kubectl get validatingwebhookconfigurations); " +
+			"where it is EKS's own, open a support case"
+	}
+	return note
+}
+
+func waitingText(waiting []plan.Change) string {
+	if len(waiting) == 0 {
+		return ""
+	}
+	texts := waitingSome(waiting)
+	if more := len(waiting) - len(texts); more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", more))
+	}
+	entries := "entries wait"
+	if len(waiting) == 1 {
+		entries = "entry waits"
+	}
+	return fmt.Sprintf("%d %s: %s", len(waiting), entries, strings.Join(texts, ", "))
+}
+
+// waitingSome names the first of the entries that wait, and what is to be done to them.
+func waitingSome(waiting []plan.Change) []string {
+	var out []string
+	for i := range waiting[:min(len(waiting), maxWaiting)] {
+		out = append(out, fmt.Sprintf("%s of %s", waiting[i].Op, waiting[i].Entry.ARN))
+	}
+	return out
 }
 
 // NewTeller returns a teller that has said nothing yet; nil events: it records
@@ -246,11 +292,17 @@ func (t *Teller) Tell(r *Result) {
 		later := (*register.LaterError)(nil)
 		if errors.As(r.Err, &later) {
 			t.log.Warn("aws-auth is gone", "err", r.Err)
-		} else {
-			t.log.Error("reconcile failed, trying again", "err", r.Err)
+			return
+		}
+		waiting := r.Waiting()
+		t.log.Error("reconcile failed, trying again", "err", r.Err, "entries_waiting", len(waiting))
+		if note := failedNote(r.Err, waiting); note != t.failed {
+			t.events.record(corev1.EventTypeWarning, "ReconcileFailed", note)
+			t.failed = note
 		}
 		return
 	}
+	t.failed = ""
 	t.written(r)
 	found := notices(r)
 	for _, id := range slices.Sorted(maps.Keys(found)) {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/plan"
 	"github.com/rolecall/rolecall/internal/register"
 )
 
@@ -72,5 +73,61 @@ func TestRestoredWithoutHistoryIsTold(t *testing.T) {
 		if event := <-recorder.Events; !strings.Contains(event, "put back") || strings.Contains(event, "is kept") != (history == nil) {
 			t.Errorf("with a history that says %v, the Event is %q", history, event)
 		}
+	}
+}
+
+// A reconcile that fails is an Event, with the entries that wait for it and what to do:
+// once, as long as the reason stays the same, and again after one that went well.
+func TestFailedReconcileIsAnEvent(t *testing.T) {
+	change := func(n int) *register.Change {
+		c := &register.Change{}
+		for i := range n {
+			c.Changes = append(c.Changes, plan.Change{Op: plan.Add, Entry: awsauth.Entry{Kind: awsauth.User, ARN: fmt.Sprint("arn:aws:iam::111122223333:user/u", i)}})
+		}
+		return c
+	}
+	denied := errors.New(`write ConfigMap aws-auth: admission webhook "eks.example" denied the request: user/u0 is not welcome`)
+	down := errors.New(`write ConfigMap aws-auth: Internal error occurred: failed calling webhook "eks.example": connection refused`)
+	recorder := record.NewFakeRecorder(100)
+	teller := NewTeller(slog.New(slog.DiscardHandler), &Events{recorder, &corev1.ConfigMap{}})
+	for _, step := range []struct {
+		what   string
+		result *Result
+		want   []string // in the Event; none: there is none
+	}{
+		{"denied", &Result{Err: denied, Change: change(1)}, []string{"ReconcileFailed", "1 entry waits: add of arn:aws:iam::111122223333:user/u0", "not welcome", "change that entry"}},
+		{"still", &Result{Err: denied, Change: change(1)}, nil},
+		{"more wait", &Result{Err: denied, Change: change(5)}, []string{"5 entries wait", "user/u2", "2 more"}},
+		{"the webhook is down", &Result{Err: down, Change: change(5)}, []string{"does not answer", "5 entries wait"}},
+		{"overtaken", &Result{Err: register.ErrConflict}, nil},
+		{"before a plan", &Result{Err: errDown}, []string{"ReconcileFailed", errDown.Error()}},
+		{"all is well", &Result{Observed: &register.Observation{}, Change: &register.Change{}}, nil},
+		{"once more", &Result{Err: errDown}, []string{errDown.Error()}},
+		{"written, and the ledger not", &Result{Err: denied, Change: change(5), Wrote: true}, []string{"denied"}},
+		{"aws-auth is gone for a moment", &Result{Err: &register.LaterError{}}, nil},
+	} {
+		teller.Tell(step.result)
+		var event string
+		select {
+		case event = <-recorder.Events:
+		default:
+		}
+		for _, want := range step.want {
+			if !strings.Contains(event, want) {
+				t.Errorf("%s: the Event %q does not say %q", step.what, event, want)
+			}
+		}
+		if (event != "") != (len(step.want) > 0) || step.result.Wrote && strings.Contains(event, "wait") {
+			t.Errorf("%s: the Event is %q", step.what, event)
+		}
+	}
+
+	// And it is in the status, as long as it is so.
+	s := Status{}.Next(&Result{Err: denied, Change: change(5)})
+	if s.Waiting != 5 || len(s.WaitingSome) != maxWaiting || !strings.Contains(s.WaitingSome[0], "add of arn") {
+		t.Errorf("the status says %d wait: %q", s.Waiting, s.WaitingSome)
+	}
+	if s = s.Next(&Result{Observed: &register.Observation{}, Change: &register.Change{}}); s.Waiting != 0 || s.WaitingSome != nil {
+		t.Errorf("the status says %d wait: %q", s.Waiting, s.WaitingSome)
 	}
 }

@@ -106,6 +106,14 @@ func (r *Result) Problem() error {
 	return fmt.Errorf("%w: %s", register.ErrMalformed, strings.Join(texts, "; "))
 }
 
+// Waiting are the changes that a reconcile that failed has not made.
+func (r *Result) Waiting() []plan.Change {
+	if r.Outcome() != Failed || r.Change == nil || r.Wrote {
+		return nil
+	}
+	return r.Change.Changes
+}
+
 // LeftNodes counts the roles of live nodes that could not be added.
 func (r *Result) LeftNodes() int {
 	n := 0

@@ -51,6 +51,9 @@ type Status struct {
 	Left     int      `json:"left,omitempty"` // changes that could not be made
 	LeftSome []string `json:"leftSome,omitempty"`
 
+	Waiting     int      `json:"waiting,omitempty"` // changes that the last pass, which failed, has not made
+	WaitingSome []string `json:"waitingSome,omitempty"`
+
 	Conflicts     int              `json:"conflicts,omitempty"` // foreign entries that stand in the way
 	ConflictsSome []ConflictStatus `json:"conflictsSome,omitempty"`
 
@@ -106,8 +109,9 @@ func (s *Status) Encode() string {
 	out := *s
 	out.Sources, out.More = nil, len(s.Sources)
 	body, err := marshal(&out)
-	for ; len(body) > statusMax/2 && len(out.ConflictsSome)+len(out.RefusedSome)+len(out.LeftSome) > 0; body, err = marshal(&out) {
+	for ; len(body) > statusMax/2 && len(out.ConflictsSome)+len(out.RefusedSome)+len(out.LeftSome)+len(out.WaitingSome) > 0; body, err = marshal(&out) {
 		out.LeftSome = out.LeftSome[:len(out.LeftSome)/2]
+		out.WaitingSome = out.WaitingSome[:len(out.WaitingSome)/2]
 		out.ConflictsSome = out.ConflictsSome[:len(out.ConflictsSome)/2]
 		out.RefusedSome = out.RefusedSome[:len(out.RefusedSome)/2]
 	}
@@ -181,6 +185,10 @@ func (s Status) Next(r *Result) *Status {
 			Leader: s.Leader, Version: s.Version, Began: s.Began, Config: s.Config, ConfigError: s.ConfigError,
 			Pass: s.Pass, Result: s.Result, Error: s.Error, Owner: statusName(elsewhere.Owner),
 		}
+	}
+	s.Waiting, s.WaitingSome = len(r.Waiting()), nil
+	for _, text := range waitingSome(r.Waiting()) {
+		s.WaitingSome = append(s.WaitingSome, statusName(text))
 	}
 	if r.Err != nil {
 		return &s

@@ -37,6 +37,7 @@ func TestRefusedByWebhook(t *testing.T) {
 	c.Mount(opsAndAna)
 	c.AtLeast(leader, 2, "rolecall_writes_total", "object", "aws-auth", "result", "error")
 	c.Logs(leader, "ERROR", "not in this cluster")
+	c.Event("ReconcileFailed", "denied the request", "1 entry waits", "add of "+trial.Account+"user/ana")
 	if err := trial.Differs(c.Now(), with(trial.NodeRole("workers"), ops)); err != nil {
 		t.Error(err)
 	}
@@ -47,6 +48,7 @@ func TestRefusedByWebhook(t *testing.T) {
 	w.broken.Store(true)
 	c.Mount(opsAndAna)
 	c.Logs(leader, "ERROR", "failed calling webhook")
+	c.Event("ReconcileFailed", "failed calling webhook", "look at the service behind it", "add of "+trial.Account+"user/ana")
 	c.alive()
 	w.broken.Store(false)
 	w.refuse.Store(nil)
