@@ -45,9 +45,13 @@ type Options struct {
 	// GiveWayAfter is for how long a leader whose reconciles fail, maybe by its own
 	// fault, leads on; default [DefaultGiveWayAfter].
 	GiveWayAfter time.Duration
-	Logger       *slog.Logger
-	Registerer   prometheus.Registerer
-	Now          func() time.Time // default time.Now
+	// Election says how many agents stand for election, and how many leaders in a row
+	// have given the Lease up because they were unable. A leader without credentials of
+	// its own goes by it; nil: it leads on. It must return at once.
+	Election   func() (agents, gaveUp int)
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time // default time.Now
 }
 
 // A Leader does the leader's work. [Leader.Lead] must not run twice at the same
@@ -61,6 +65,7 @@ type Leader struct {
 	wake    chan struct{}             // holds one token: a reconcile is due
 	refresh chan struct{}             // holds one token: the sources are to be asked anew
 	term    atomic.Pointer[term]      // the present one; nil outside of any
+	passed  bool                      // the Lease was passed on, see passOn; Lead's own
 }
 
 // NewLeader returns a leader that has asked nothing yet.
@@ -269,6 +274,9 @@ func (t *term) work(ctx context.Context) error {
 		}
 		t.report(r)
 		if err := t.trouble.after(r); err != nil {
+			return err
+		}
+		if err := t.leader.passOn(r); err != nil {
 			return err
 		}
 		again = r.Again

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/election"
@@ -66,4 +68,34 @@ func mayBeOwn(err error) bool {
 		return false
 	}
 	return true
+}
+
+// A noCredentialsError says by its method whether AWS refuses because this process has
+// no credentials of its own.
+type noCredentialsError interface{ NoOwnCredentials() bool }
+
+// maxPassedOn is how many leaders in a row pass the Lease on: where so many pods have no
+// credentials, most likely none has.
+const maxPassedOn = 3
+
+// passOn is [election.ErrUnable] where a source fails because this pod got no
+// credentials, and another agent's may have got some: it was made later, say. What could
+// be done was done. An agent passes the Lease on once, and not where nobody else stands
+// for election or several have done so before.
+func (l *Leader) passOn(r *report.Result) error {
+	if r.Err != nil || l.passed || l.opts.Election == nil {
+		return nil
+	}
+	agents, gaveUp := l.opts.Election()
+	if gaveUp >= min(maxPassedOn, agents-1) {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Asked.Errs)) {
+		lacks := noCredentialsError(nil)
+		if errors.As(r.Asked.Errs[name], &lacks) && lacks.NoOwnCredentials() {
+			l.passed = true
+			return fmt.Errorf("%w: this pod got no credentials of its own, and another agent's may have: source %s: %w", election.ErrUnable, name, r.Asked.Errs[name])
+		}
+	}
+	return nil
 }

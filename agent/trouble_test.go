@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,10 +19,12 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/election"
 	"github.com/rolecall/rolecall/internal/history"
 	"github.com/rolecall/rolecall/internal/register"
 	"github.com/rolecall/rolecall/internal/register/configmap"
+	"github.com/rolecall/rolecall/internal/source"
 )
 
 var errForbidden = fmt.Errorf("write ConfigMap aws-auth: %w",
@@ -165,4 +168,55 @@ func TestRestoredOnceTheHistoryAnswers(t *testing.T) {
 			t.Errorf("it holds\n%s", got)
 		}
 	})
+}
+
+// lacking is a kind of source that is refused because the process lacks credentials of
+// its own, or for another reason.
+type lacking struct{ own bool }
+
+func (l lacking) Error() string          { return "it was asked as the node's own role" }
+func (l lacking) NoOwnCredentials() bool { return l.own }
+
+func (lacking) Refresh(context.Context, *config.Config) error { return nil }
+
+func (l lacking) Want(*source.Moment) []source.Answer {
+	return []source.Answer{{Name: "lacking/a", Err: fmt.Errorf("group a: %w", l)}}
+}
+
+// A leader whose pod got no credentials of its own does what it can, and passes the Lease
+// on once, where another agent stands by and not several have done so before.
+func TestPassesOnWithoutCredentials(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lacks          bool
+		agents, gaveUp int
+		passes         bool
+	}{
+		"three agents":                    {true, 3, 0, true},
+		"another has passed it on":        {true, 3, 1, true},
+		"both others have":                {true, 3, 2, false},
+		"three of many have":              {true, 1000, 3, false},
+		"nobody stands by":                {true, 1, 0, false},
+		"refused with credentials":        {false, 3, 0, false},
+		"the number of agents is unknown": {true, 0, 0, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			toy := newToyRegister()
+			opts := toyOptions(toy)
+			opts.Kinds = append(toyKinds[:1:1], source.Kind{Name: "lacking", New: func(source.Env) source.Source { return lacking{tc.lacks} }})
+			opts.Election = func() (int, int) { return tc.agents, tc.gaveUp }
+			l := NewLeader(opts)
+			l.Apply(toyConfig("one", "a"))
+			after, gave, err := gaveWay(t, l, time.Hour)
+			if gave != tc.passes || gave && (!errors.Is(err, election.ErrUnable) || !strings.Contains(err.Error(), "no credentials of its own") || after > time.Second) {
+				t.Errorf("%s: after %s: %v", name, after, err)
+			}
+			if len(toy.names()) != 1 {
+				t.Errorf("%s: what could be done is not done: %q", name, toy.names())
+			}
+			// And not again.
+			if after, gave, err := gaveWay(t, l, time.Hour); gave {
+				t.Errorf("%s: the second time after %s: %v", name, after, err)
+			}
+		})
+	}
 }

@@ -29,6 +29,11 @@ const (
 // publishes how many agents stand for election: a decimal number.
 const AgentsAnnotation = "rolecall.dev/agents"
 
+// GaveUpAnnotation is the annotation of the Lease that says how many leaders in a row
+// have given it up because their work returned [ErrUnable]: a decimal number. A leader
+// that does its work for two minutes, or ends in another way, takes it away.
+const GaveUpAnnotation = "rolecall.dev/gave-up"
+
 // ErrStuck is returned by [Elector.Run] when the Lease was lost and work did
 // not return in time. Work may still be writing while another agent leads, so
 // the only safe thing left is that the process exits.

@@ -37,6 +37,8 @@ type lease struct {
 	transitions int       // of the Lease as last seen
 	agents      int       // to publish; 0 for nothing
 	leading     bool      // a term has begun
+	began       time.Time // when it did
+	unable      bool      // its work returned ErrUnable
 }
 
 // A sight is the answer to a look at the Lease.
@@ -188,6 +190,12 @@ func (l *lease) annotate(meta *metav1.ObjectMeta, naming bool) {
 	if l.agents > 0 {
 		metav1.SetMetaDataAnnotation(meta, AgentsAnnotation, strconv.Itoa(l.agents))
 	}
+	switch {
+	case !naming && l.unable:
+		metav1.SetMetaDataAnnotation(meta, GaveUpAnnotation, strconv.Itoa(gaveUp(meta.Annotations)+1))
+	case !naming, l.leading && time.Since(l.began) > ableAfter:
+		delete(meta.Annotations, GaveUpAnnotation)
+	}
 	for key, answer := range l.e.cfg.Annotations {
 		text := ""
 		if naming && l.leading {
@@ -205,7 +213,17 @@ func (l *lease) annotate(meta *metav1.ObjectMeta, naming bool) {
 func (l *lease) beginTerm() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.leading = true
+	l.leading, l.began = true, time.Now()
+}
+
+// ableAfter is how long a leader has to lead to count as able to do its work.
+const ableAfter = 2 * time.Minute
+
+// setUnable has the release say that the work could not be done.
+func (l *lease) setUnable() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unable = true
 }
 
 // countFirst counts the agents before the Lease is made. Where all are new, as

@@ -30,6 +30,9 @@ type Status struct {
 	Since  time.Time // when this agent first saw Leader hold the Lease
 	Seen   time.Time // when this agent last read or wrote the Lease; zero if never
 	Agents int       // how many agents it reckons with
+	// GaveUp is how many leaders in a row had given the Lease up at the last look, because
+	// they were unable: see [GaveUpAnnotation].
+	GaveUp int
 	// Published is what the Lease held at the last look of what leaders publish
 	// by [Config.Annotations]. It is never changed. Whoever may write the Lease
 	// may have written it.
@@ -84,6 +87,7 @@ func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) ver
 	holder := ""
 	if lease != nil {
 		holder = ptr.Deref(lease.Spec.HolderIdentity, "")
+		e.status.GaveUp = gaveUp(lease.Annotations)
 		if n, err := strconv.Atoi(lease.Annotations[AgentsAnnotation]); err == nil && n >= 1 && n <= maxAgents {
 			e.status.Agents, e.told = n, true
 		}
@@ -103,6 +107,15 @@ func (e *Elector) sighted(op string, lease *coordinationv1.Lease, err error) ver
 		}
 	}
 	return v
+}
+
+// gaveUp reads the annotation; what it can't be is none.
+func gaveUp(annotations map[string]string) int {
+	n, err := strconv.Atoi(annotations[GaveUpAnnotation])
+	if err != nil || n < 0 || n > maxAgents {
+		return 0
+	}
+	return n
 }
 
 // lookBack notices that the Lease is older than it was seen before. The caller holds

@@ -72,6 +72,9 @@ func (e *Elector) campaign(ctx context.Context, seen *sight, work func(context.C
 	}
 	stop()
 	<-stopped
+	if errors.Is(ended, ErrUnable) {
+		l.setUnable()
+	}
 	if err == nil {
 		e.release(ctx, l, lock)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -202,5 +203,39 @@ func TestCandidacyIsNoTerm(t *testing.T) {
 		if last := pauses[before]; last < 20*DefaultRetryPeriod {
 			t.Errorf("after candidacies it stands back for %s, after %v", last, pauses[:before])
 		}
+	})
+}
+
+// The Lease says how many leaders in a row were unable, so that the next one can tell
+// whether it is alone with it. A leader that works for two minutes, or ends otherwise,
+// takes that away.
+func TestGaveUpIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var saw []int
+		terms := 0
+		for range 4 {
+			var a *agent
+			a = c.start(func(ctx context.Context) error {
+				saw = append(saw, a.Status().GaveUp)
+				if terms++; terms <= 3 {
+					return unable()
+				}
+				<-ctx.Done()
+				return nil
+			})
+		}
+		annotation := func() string { return c.store.current().Annotations[GaveUpAnnotation] }
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []int{0, 1, 2, 3}; !slices.Equal(saw, want) || annotation() != "3" {
+			t.Errorf("the leaders saw %v, want %v; the Lease says %q", saw, want, annotation())
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := annotation(); got != "" {
+			t.Errorf("after a leader that works the Lease says %q", got)
+		}
+		c.stopAll()
 	})
 }

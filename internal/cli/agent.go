@@ -229,8 +229,12 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 		ConfigError:  p.configError,
 		SettleTime:   f.settleTime,
 		GiveWayAfter: f.giveWayAfter,
-		Logger:       log,
-		Registerer:   registry,
+		Election: func() (agents, gaveUp int) {
+			s := p.elector.Status()
+			return s.Agents, s.GaveUp
+		},
+		Logger:     log,
+		Registerer: registry,
 	})
 	// Renewals have a connection of their own: one that queues behind other
 	// requests is a lost lease. It is made by the first write of the Lease. Without a
@@ -328,6 +332,7 @@ func (p *process) identify(client *imds.Client) func(context.Context) (source.No
 		}
 		last.set(nil)
 		p.dirs.region.Store(&id.Region)
+		p.dirs.nodeRole.Store(&id.RoleARN)
 		return nodeOf(id), nil
 	}
 }

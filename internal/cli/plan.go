@@ -177,6 +177,7 @@ func localNode(ctx context.Context, dirs *directories) (source.Node, bool) {
 		return source.Node{}, false
 	}
 	dirs.region.Store(&id.Region)
+	dirs.nodeRole.Store(&id.RoleARN)
 	return nodeOf(id), true
 }
 

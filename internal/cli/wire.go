@@ -103,6 +103,7 @@ type directories struct {
 	log        *slog.Logger
 	registerer prometheus.Registerer
 	region     atomic.Pointer[string] // the node's, once known
+	nodeRole   atomic.Pointer[string] // ARN of the node's own role, once known
 }
 
 func (d *directories) open(ctx context.Context, region, roleARN string) (source.Directory, error) {
@@ -119,9 +120,18 @@ func (d *directories) openAs(ctx context.Context, region, roleARN string) (*dire
 	if node := d.region.Load(); region == "" && node != nil {
 		region = *node
 	}
-	dir, err := aws.New(ctx, aws.Options{Region: region, RoleARN: roleARN, Logger: d.log, Registerer: d.registerer})
+	nodeRole := func() string {
+		if arn := d.nodeRole.Load(); arn != nil {
+			return *arn
+		}
+		return ""
+	}
+	dir, err := aws.New(ctx, aws.Options{Region: region, RoleARN: roleARN, NodeRole: nodeRole, Logger: d.log, Registerer: d.registerer})
 	if err != nil {
 		return nil, err
+	}
+	if dir.AsNode() {
+		d.log.Info("aws is asked as the node's own role: this pod got no credentials of its own", "role_arn", nodeRole())
 	}
 	return &directory{dir}, nil
 }
