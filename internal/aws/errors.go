@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
@@ -99,13 +100,9 @@ func (c *call) advice(e *Error) string {
 		return "" // it has its own
 	}
 	switch {
-	case e.Reason == ReasonDenied && e.AsNode:
-		role := "the node's own role"
-		if arn := c.dir.nodeRole(); arn != "" {
-			role += " (" + arn + ")"
-		}
-		return "it was asked as " + role + ", since this pod got no credentials of its own: " + ownCredentials + "; allow " + e.Action +
-			" in a policy of that role, and not of the node's, which every pod of the node may use"
+	case e.Reason == ReasonDenied && e.AsNode: // short, since the status keeps the end of a text
+		return strings.TrimSpace("this pod got no credentials of its own and asked as the node's role "+c.dir.nodeRole()) +
+			": give its service account a role (EKS Pod Identity or IRSA) that allows " + e.Action + ", and restart the pod"
 	case e.Reason == ReasonDenied:
 		return "allow " + e.Action + " in a policy of the role that rolecall's service account has (IRSA or EKS Pod Identity), " +
 			"and look for a service control policy or permissions boundary that denies it"

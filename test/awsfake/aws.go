@@ -185,7 +185,7 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	caller, refusal := a.authenticate(r, operation)
 	a.callers[operation] = caller
 	page, _, markerErr := decodeMarker(cmp.Or(r.PostForm.Get("Marker"), r.PostForm.Get("NextToken")))
-	fault := a.take(operation, page)
+	fault := a.take(operation, accessKey(r), page)
 	a.mu.Unlock()
 
 	if fault != nil {
@@ -381,4 +381,11 @@ func writeXML(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "text/xml")
 	w.WriteHeader(status)
 	_, _ = io.Copy(w, bytes.NewReader(body))
+}
+
+// accessKey is the id of the key that a request is signed with; empty for none.
+func accessKey(r *http.Request) string {
+	_, scope, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	key, _, _ := strings.Cut(scope, "/")
+	return key
 }

@@ -35,6 +35,7 @@ type Fault struct {
 	Times int           // requests that it hits; 0: all, until Heal
 	Page  int           // the page of a paged answer that it hits, from 1; 0: every page
 	Delay time.Duration // before the answer or the failure
+	Key   string        // the access key id whose requests it hits; empty: everyone's
 }
 
 // Deny refuses every request.
@@ -77,10 +78,10 @@ func (a *AWS) Heal(operations ...string) {
 
 // take returns the fault that hits a request, used up by one, or nil. Called
 // with mu held.
-func (a *AWS) take(operation string, page int) *Fault {
-	for _, key := range []string{operation, AnyOperation} {
-		f, ok := a.faults[key]
-		if !ok {
+func (a *AWS) take(operation, key string, page int) *Fault {
+	for _, of := range []string{operation, AnyOperation} {
+		f, ok := a.faults[of]
+		if !ok || f.Key != "" && f.Key != key {
 			continue
 		}
 		if f.Page != 0 && f.Page != page {
@@ -89,7 +90,7 @@ func (a *AWS) take(operation string, page int) *Fault {
 		hit := *f
 		if f.Times > 0 {
 			if f.Times--; f.Times == 0 {
-				delete(a.faults, key)
+				delete(a.faults, of)
 			}
 		}
 		return &hit
