@@ -42,7 +42,7 @@ func TestAnswerWithoutEnd(t *testing.T) {
 			setenv(t, "AWS_ENDPOINT_URL="+s.URL, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b")
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			got, err := open(t, aws.Options{AttemptTimeout: time.Minute}).GroupUsers(t.Context(), "Admins")
+			got, err := groupUsers(t, open(t, aws.Options{AttemptTimeout: time.Minute}), "Admins")
 			runtime.ReadMemStats(&after)
 			if err == nil || got != nil || requests.Load() > 5 {
 				t.Errorf("got %v, %.200v after %d requests", got, err, requests.Load())

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,6 +73,20 @@ func open(t *testing.T, o aws.Options) *aws.Directory {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// groupUsers are the members of a group, without when they were created.
+func groupUsers(t *testing.T, d *aws.Directory, group string) ([]aws.User, error) {
+	t.Helper()
+	answer, err := d.GroupUsers(t.Context(), group)
+	if answer == nil {
+		return nil, err
+	}
+	users := slices.Clone(answer.Users)
+	for i := range users {
+		users[i].Created = time.Time{}
+	}
+	return users, err
 }
 
 func day(n int) time.Time { return time.Date(2024, 3, n, 12, 0, 0, 0, time.UTC) }
@@ -153,7 +168,7 @@ func TestGroupUsers(t *testing.T) {
 			a.SetMembers("Others", "dave")
 			a.AddGroup("Empty")
 			d := open(t, aws.Options{})
-			got, err := d.GroupUsers(t.Context(), "Admins")
+			got, err := groupUsers(t, d, "Admins")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,10 +182,15 @@ func TestGroupUsers(t *testing.T) {
 				t.Errorf("users (-want +got):\n%s", diff)
 			}
 
-			if got, err := d.GroupUsers(t.Context(), "Empty"); err != nil || len(got) != 0 {
+			answer, err := d.GroupUsers(t.Context(), "Admins")
+			if err != nil || answer.Created.IsZero() || slices.ContainsFunc(answer.Users, func(u aws.User) bool { return u.Created.IsZero() }) {
+				t.Errorf("%+v, %v: want the times at which all were created", answer, err)
+			}
+
+			if got, err := groupUsers(t, d, "Empty"); err != nil || len(got) != 0 {
 				t.Errorf("empty group: got %v, %v, want no users and no error", got, err)
 			}
-			got, err = d.GroupUsers(t.Context(), "Missing")
+			got, err = groupUsers(t, d, "Missing")
 			if !errors.Is(err, aws.ErrNoGroup) || got != nil || aws.Reason(err) != aws.ReasonNotFound {
 				t.Errorf("missing group: got %v, %v", got, err)
 			}
@@ -189,7 +209,7 @@ func TestLargeGroup(t *testing.T) {
 	}
 	a.SetMembers("All", names...)
 	reg := prometheus.NewRegistry()
-	got, err := open(t, aws.Options{Registerer: reg}).GroupUsers(t.Context(), "All")
+	got, err := groupUsers(t, open(t, aws.Options{Registerer: reg}), "All")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +312,7 @@ func TestFailures(t *testing.T) {
 				check("ListRoles", sets, err)
 
 				a.Fail("GetGroup", f)
-				users, err := d.GroupUsers(t.Context(), "Admins")
+				users, err := groupUsers(t, d, "Admins")
 				if users != nil {
 					t.Errorf("got %v beside the error", users)
 				}
@@ -330,7 +350,7 @@ func TestTransientFailures(t *testing.T) {
 				if hangs {
 					options.AttemptTimeout = 200 * time.Millisecond
 				}
-				got, err := open(t, options).GroupUsers(t.Context(), "Admins")
+				got, err := groupUsers(t, open(t, options), "Admins")
 				if err != nil || len(got) != 3 {
 					t.Errorf("got %v, %v, want three users", got, err)
 				}
@@ -416,7 +436,7 @@ func TestWrongAnswers(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, tc.body) }))
 			defer s.Close()
 			setenv(t, "AWS_ENDPOINT_URL="+s.URL, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b")
-			if got, err := open(t, aws.Options{}).GroupUsers(t.Context(), "Admins"); err == nil || got != nil || aws.Reason(err) != tc.reason {
+			if got, err := groupUsers(t, open(t, aws.Options{}), "Admins"); err == nil || got != nil || aws.Reason(err) != tc.reason {
 				t.Errorf("got %v, %v for the reason %q, want an error for %q", got, err, aws.Reason(err), tc.reason)
 			}
 		})
@@ -427,7 +447,7 @@ func TestWrongAnswers(t *testing.T) {
 			_, _ = io.WriteString(w, "<!DOCTYPE html><html><br>")
 		}))
 		setenv(t, "AWS_ENDPOINT_URL="+s.URL, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b")
-		if _, err := open(t, aws.Options{}).GroupUsers(t.Context(), "Admins"); aws.Reason(err) != want {
+		if _, err := groupUsers(t, open(t, aws.Options{}), "Admins"); aws.Reason(err) != want {
 			t.Errorf("a page with status %d: %v is for the reason %q, want %q", status, err, aws.Reason(err), want)
 		}
 		s.Close()
@@ -438,7 +458,7 @@ func TestWrongAnswers(t *testing.T) {
 	}))
 	defer s.Close()
 	setenv(t, "AWS_ENDPOINT_URL="+s.URL, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b")
-	if got, err := open(t, aws.Options{}).GroupUsers(t.Context(), "Admins"); err != nil || len(got) != 1 {
+	if got, err := groupUsers(t, open(t, aws.Options{}), "Admins"); err != nil || len(got) != 1 {
 		t.Errorf("got %v, %v, want alice", got, err)
 	}
 }
@@ -489,7 +509,7 @@ func TestConcurrentUse(t *testing.T) {
 			if got, err := d.PermissionSets(t.Context()); err != nil || len(got) != len(want) {
 				t.Errorf("got %d sets, %v", len(got), err)
 			}
-			if got, err := d.GroupUsers(t.Context(), "Admins"); err != nil || len(got) != 2 {
+			if got, err := groupUsers(t, d, "Admins"); err != nil || len(got) != 2 {
 				t.Errorf("got %v, %v", got, err)
 			}
 		})
@@ -507,7 +527,7 @@ func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	d := open(t, aws.Options{Registerer: reg, RoleARN: "arn:aws:iam::111122223333:role/reader"})
 	a.Fail("GetGroup", awsfake.Throttle(1))
-	if _, err := d.GroupUsers(t.Context(), "Admins"); err != nil {
+	if _, err := groupUsers(t, d, "Admins"); err != nil {
 		t.Fatal(err)
 	}
 	a.Fail("ListRoles", awsfake.Deny())

@@ -132,7 +132,7 @@ func TestMoto(t *testing.T) {
 		t.Errorf("permission sets (-want +got):\n%s", diff)
 	}
 
-	users, err := d.GroupUsers(t.Context(), "Admins")
+	users, err := groupUsers(t, d, "Admins")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,10 +143,10 @@ func TestMoto(t *testing.T) {
 	if diff := cmp.Diff(wantUsers, users); diff != "" {
 		t.Errorf("users (-want +got):\n%s", diff)
 	}
-	if got, err := d.GroupUsers(t.Context(), "Empty"); err != nil || len(got) != 0 {
+	if got, err := groupUsers(t, d, "Empty"); err != nil || len(got) != 0 {
 		t.Errorf("empty group: %v, %v", got, err)
 	}
-	if _, err := d.GroupUsers(t.Context(), "Missing"); !errors.Is(err, aws.ErrNoGroup) {
+	if _, err := groupUsers(t, d, "Missing"); !errors.Is(err, aws.ErrNoGroup) {
 		t.Errorf("missing group: %v", err)
 	}
 
@@ -155,7 +155,7 @@ func TestMoto(t *testing.T) {
 	if got, err := d.Caller(t.Context()); err != nil || got.ARN != "arn:aws:sts::123456789012:assumed-role/reader/rolecall" {
 		t.Errorf("caller with a role assumed: %+v, %v", got, err)
 	}
-	if _, err := d.GroupUsers(t.Context(), "Admins"); err != nil {
+	if _, err := groupUsers(t, d, "Admins"); err != nil {
 		t.Errorf("with a role assumed: %v", err)
 	}
 
@@ -165,7 +165,7 @@ func TestMoto(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if _, err := d.GroupUsers(t.Context(), "Admins"); aws.Reason(err) != aws.ReasonDenied {
+	if _, err := groupUsers(t, d, "Admins"); aws.Reason(err) != aws.ReasonDenied {
 		t.Errorf("without permission: %v is for the reason %q", err, aws.Reason(err))
 	}
 }

@@ -31,14 +31,14 @@ func (d directory) PermissionSets(ctx context.Context) (map[string]source.SetRol
 	return roles, nil
 }
 
-func (d directory) GroupUsers(ctx context.Context, group string) ([]source.IAMUser, error) {
-	users, err := d.Directory.GroupUsers(ctx, group)
+func (d directory) GroupUsers(ctx context.Context, group string) (source.IAMGroup, error) {
+	answer, err := d.Directory.GroupUsers(ctx, group)
 	if err != nil {
-		return nil, err
+		return source.IAMGroup{}, err
 	}
-	out := make([]source.IAMUser, len(users))
-	for i, u := range users {
-		out[i] = source.IAMUser{Name: u.Name, ARN: u.ARN}
+	out := source.IAMGroup{Created: answer.Created, Users: make([]source.IAMUser, len(answer.Users))}
+	for i, u := range answer.Users {
+		out.Users[i] = source.IAMUser(u)
 	}
 	return out, nil
 }

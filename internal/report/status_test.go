@@ -173,8 +173,8 @@ func (d *directory) PermissionSets(context.Context) (map[string]source.SetRole, 
 	return d.sets, nil
 }
 
-func (d *directory) GroupUsers(_ context.Context, group string) ([]source.IAMUser, error) {
-	return d.users[group], d.errs[group]
+func (d *directory) GroupUsers(_ context.Context, group string) (source.IAMGroup, error) {
+	return source.IAMGroup{Users: d.users[group]}, d.errs[group]
 }
 
 func (*directory) Caller(context.Context) (source.Account, error) {

@@ -172,7 +172,7 @@ func TestSTSHangs(t *testing.T) {
 		w.self = nil
 		w.owned("a", "node")
 		w.reports.Reports = []roster.Report{report("b", 0)}
-		w.users = map[string][]IAMUser{"dev": {{"ann", "arn:aws:iam::111122223333:user/ann"}}}
+		w.users = map[string][]IAMUser{"dev": {{Name: "ann", ARN: "arn:aws:iam::111122223333:user/ann"}}}
 		env := w.env()
 		env.Directory = func(context.Context, string, string) (Directory, error) { return hungSTS{w}, nil }
 		s := NewSet(Kinds(), env)

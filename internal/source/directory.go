@@ -19,8 +19,8 @@ type Directory interface {
 	// than the one before it.
 	PermissionSets(ctx context.Context) (map[string]SetRole, error)
 	// GroupUsers returns the users of an IAM group. A group that does not exist is an
-	// error; an empty one is not.
-	GroupUsers(ctx context.Context, group string) ([]IAMUser, error)
+	// error; an empty one is not. An answer may be older than the one before it.
+	GroupUsers(ctx context.Context, group string) (IAMGroup, error)
 	// Caller returns the account and partition of the credentials in use.
 	Caller(ctx context.Context) (Account, error)
 }
@@ -32,8 +32,17 @@ type SetRole struct {
 	Others  []string  // ARNs of the set's other roles that exist
 }
 
+// IAMGroup is what an answer says of a group.
+type IAMGroup struct {
+	Created time.Time // by IAM's clock, to the second; zero: unknown
+	Users   []IAMUser
+}
+
 // IAMUser is a user as IAM names it.
-type IAMUser struct{ Name, ARN string }
+type IAMUser struct {
+	Name, ARN string
+	Created   time.Time // as of a group
+}
 
 // Instances answers questions about EC2. It is safe for concurrent use.
 type Instances interface {

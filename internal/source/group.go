@@ -24,8 +24,12 @@ type groups struct {
 
 type groupAnswer struct {
 	at    time.Time
-	users []IAMUser
+	group IAMGroup
 	err   error
+
+	// What this term knows of the group, through answers that failed or were older.
+	good  time.Time // when the newest answer came; zero: none has
+	older time.Time // since when answers are older than that; zero: they are not
 }
 
 func newGroups(env Env) Source { return &groups{env: env} }
@@ -46,7 +50,7 @@ func (g *groups) Refresh(ctx context.Context, c *config.Config) error {
 		asked[group.Name] = true
 		answer := groupAnswer{at: g.env.Now(), err: openErr}
 		if openErr == nil {
-			answer.users, answer.err = dir.GroupUsers(ctx, group.Name)
+			answer.group, answer.err = dir.GroupUsers(ctx, group.Name)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -75,9 +79,40 @@ func (g *groups) start(c *config.Config) {
 func (g *groups) keep(c *config.Config, name string, answer groupAnswer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.from == keyOf(c) {
-		g.answers[name] = answer
+	if g.from != keyOf(c) {
+		return
 	}
+	was := g.answers[name]
+	switch {
+	case answer.err != nil: // what was known is known still
+		answer.group, answer.good, answer.older = was.group, was.good, was.older
+	case !was.good.IsZero() && was.group.newerThan(&answer.group) && (was.older.IsZero() || answer.at.Sub(was.older) < staleFor):
+		older := was.older
+		if older.IsZero() {
+			older = answer.at
+			g.env.Logger.Warn("an answer of iam is older than one that was acted on", "group", name)
+		}
+		answer = groupAnswer{at: was.good, group: was.group, good: was.good, older: older}
+	default:
+		answer.good = answer.at
+	}
+	g.answers[name] = answer
+}
+
+// newerThan reports whether an answer must be newer than another one, by what was created
+// when: the group of that name was made anew, or one of its users was. Who is a member
+// has no time of its own.
+func (g *IAMGroup) newerThan(other *IAMGroup) bool {
+	if other.Created.Before(g.Created) && !other.Created.IsZero() {
+		return true
+	}
+	created := map[string]time.Time{}
+	for _, u := range g.Users {
+		created[strings.ToLower(u.Name)] = u.Created
+	}
+	return slices.ContainsFunc(other.Users, func(u IAMUser) bool {
+		return !u.Created.IsZero() && u.Created.Before(created[strings.ToLower(u.Name)])
+	})
 }
 
 func (g *groups) Want(m *Moment) []Answer {
@@ -99,7 +134,7 @@ func (g *groups) Want(m *Moment) []Answer {
 		case answer.err != nil:
 			out[i].Err, out[i].Asked = answer.err, answer.at
 		default:
-			entries, err := groupEntries(group, answer.users)
+			entries, err := groupEntries(group, answer.group.Users)
 			out[i].Entries = append(out[i].Entries, entries...)
 			out[i].Err, out[i].Asked = errors.Join(out[i].Err, err), answer.at
 		}

@@ -171,7 +171,7 @@ func TestSlowKindHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.reports.Reports = []roster.Report{by("a", "a")}
-		w.users = map[string][]IAMUser{"dev": {{"ann", "arn:aws:iam::111122223333:user/ann"}}}
+		w.users = map[string][]IAMUser{"dev": {{Name: "ann", ARN: "arn:aws:iam::111122223333:user/ann"}}}
 		env := w.env()
 		env.Directory = func(context.Context, string, string) (Directory, error) { return hung{w}, nil }
 		env.Instances = func(context.Context, string) (Instances, error) { return hung{w}, nil }

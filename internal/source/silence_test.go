@@ -27,9 +27,9 @@ func wait(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-func (s *slow) GroupUsers(ctx context.Context, group string) ([]IAMUser, error) {
+func (s *slow) GroupUsers(ctx context.Context, group string) (IAMGroup, error) {
 	if err := wait(ctx, s.groups); err != nil {
-		return nil, err
+		return IAMGroup{}, err
 	}
 	return s.world.GroupUsers(ctx, group)
 }

@@ -86,9 +86,9 @@ func TestIAMSources(t *testing.T) {
 	w := newWorld()
 	w.sets = map[string]SetRole{"Admin": ssoRole(1, 1)}
 	w.users = map[string][]IAMUser{
-		"dev":   {{"ann", "arn:aws:iam::111122223333:user/team/ann"}, {"bob", "arn:aws:iam::111122223333:user/bob"}},
+		"dev":   {{Name: "ann", ARN: "arn:aws:iam::111122223333:user/team/ann"}, {Name: "bob", ARN: "arn:aws:iam::111122223333:user/bob"}},
 		"empty": {},
-		"bad":   {{"ann", "arn:aws:iam::111122223333:user/ann"}, {"x", "arn:aws:iam::111122223333:role/x"}, {"y\n", "arn:aws:iam::111122223333:user/y"}},
+		"bad":   {{Name: "ann", ARN: "arn:aws:iam::111122223333:user/ann"}, {Name: "x", ARN: "arn:aws:iam::111122223333:role/x"}, {Name: "y\n", ARN: "arn:aws:iam::111122223333:user/y"}},
 	}
 	w.usersErr = map[string]error{"gone": errors.New("no such group")}
 	c := &config.Config{

@@ -32,6 +32,7 @@ type world struct {
 	setsErr   error
 	users     map[string][]IAMUser
 	usersErr  map[string]error
+	made      map[string]time.Time // groups
 	caller    Account
 	callerErr error
 	instances Instances
@@ -57,9 +58,9 @@ func (w *world) PermissionSets(context.Context) (map[string]SetRole, error) {
 	return w.sets, w.setsErr
 }
 
-func (w *world) GroupUsers(_ context.Context, group string) ([]IAMUser, error) {
+func (w *world) GroupUsers(_ context.Context, group string) (IAMGroup, error) {
 	w.count(&w.calls)
-	return w.users[group], w.usersErr[group]
+	return IAMGroup{Created: w.made[group], Users: w.users[group]}, w.usersErr[group]
 }
 
 func (w *world) Caller(context.Context) (Account, error) {
