@@ -12,6 +12,8 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -167,6 +169,64 @@ func TestMoto(t *testing.T) {
 	_ = resp.Body.Close()
 	if _, err := groupUsers(t, d, "Admins"); aws.Reason(err) != aws.ReasonDenied {
 		t.Errorf("without permission: %v is for the reason %q", err, aws.Reason(err))
+	}
+}
+
+// The filters mean to an EC2 made by others what they mean to ours: two instances in two
+// VPCs have one private DNS name.
+func TestMotoInstances(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a server: not with -short")
+	}
+	url := startMoto(t)
+	setenv(t, "AWS_ENDPOINT_URL="+url, "AWS_ENDPOINT_URL_STS="+url, "AWS_REGION=eu-west-3", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test")
+	cfg, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := moto{t, awsiam.NewFromConfig(cfg)}
+	client := awsec2.NewFromConfig(cfg)
+	type is struct{ vpc, id, name string }
+	start := func(role string) is {
+		m.role(role, "/")
+		_, err := m.iam.CreateInstanceProfile(t.Context(), &awsiam.CreateInstanceProfileInput{InstanceProfileName: sdk.String("eks-" + role)})
+		m.must(err)
+		_, err = m.iam.AddRoleToInstanceProfile(t.Context(), &awsiam.AddRoleToInstanceProfileInput{InstanceProfileName: sdk.String("eks-" + role), RoleName: sdk.String(role)})
+		m.must(err)
+		vpc, err := client.CreateVpc(t.Context(), &awsec2.CreateVpcInput{CidrBlock: sdk.String("10.7.0.0/16")})
+		m.must(err)
+		subnet, err := client.CreateSubnet(t.Context(), &awsec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: sdk.String("10.7.1.0/24")})
+		m.must(err)
+		run, err := client.RunInstances(t.Context(), &awsec2.RunInstancesInput{
+			ImageId: sdk.String("ami-12345678"), MinCount: sdk.Int32(1), MaxCount: sdk.Int32(1), SubnetId: subnet.Subnet.SubnetId, PrivateIpAddress: sdk.String("10.7.1.10"),
+			IamInstanceProfile: &ec2types.IamInstanceProfileSpecification{Name: sdk.String("eks-" + role)},
+		})
+		m.must(err)
+		i := run.Instances[0]
+		return is{*vpc.Vpc.VpcId, *i.InstanceId, *i.PrivateDnsName}
+	}
+	ours, theirs := start("workers"), start("billing")
+	if ours.name != theirs.name {
+		t.Fatalf("the instances are called %q and %q: the test needs one name", ours.name, theirs.name)
+	}
+	d := open(t, aws.Options{})
+	for name, tc := range map[string]struct {
+		query aws.InstanceQuery
+		want  map[string]string
+	}{
+		"by name":          {aws.InstanceQuery{DNSNames: []string{ours.name}}, map[string]string{ours.id: "workers", theirs.id: "billing"}},
+		"by name in a VPC": {aws.InstanceQuery{VPCs: []string{ours.vpc}, DNSNames: []string{ours.name}}, map[string]string{ours.id: "workers"}},
+		"by id":            {aws.InstanceQuery{IDs: []string{theirs.id, "i-00000000000000000"}}, map[string]string{theirs.id: "billing"}},
+		"by id in a VPC":   {aws.InstanceQuery{VPCs: []string{ours.vpc}, IDs: []string{ours.id, theirs.id}}, map[string]string{ours.id: "workers"}},
+	} {
+		found, err := d.Instances(t.Context(), tc.query)
+		got := map[string]string{}
+		for _, i := range found {
+			got[i.ID] = strings.TrimPrefix(strings.Join(i.Roles, ","), "arn:aws:iam::123456789012:role/")
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
 	}
 }
 

@@ -181,14 +181,12 @@ func localNode(ctx context.Context, dirs *directories) (source.Node, bool) {
 	return nodeOf(id), true
 }
 
-// localVPC asks IMDS for the VPC where it has answered before, as on a node.
+// localVPC asks IMDS for the VPC; nil where it has not answered before.
 func localVPC(answers bool) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
-		if !answers {
-			return "", errors.New("IMDS does not answer on this machine")
-		}
-		return imds.New(imds.Options{AttemptTimeout: planIMDS / 2}).VPC(ctx)
+	if !answers {
+		return nil
 	}
+	return imds.New(imds.Options{AttemptTimeout: planIMDS / 2}).VPC
 }
 
 // planReport is a plan as -o json and -o yaml print it.

@@ -184,7 +184,7 @@ func (n *nodes) query(ctx context.Context, c *config.Config, due map[claimedRole
 
 func (n *nodes) ownVPC(ctx context.Context) (string, error) {
 	if n.env.VPC == nil {
-		return "", errors.New("there is no IMDS to ask")
+		return "", errors.New("IMDS does not answer on this machine")
 	}
 	return n.env.VPC(ctx)
 }
