@@ -8,8 +8,9 @@
 // is are errors, told apart from a list that is truly empty.
 //
 // Credentials come from the SDK's default chain (environment, shared files,
-// IRSA, EKS Pod Identity, and at last the instance's own role), endpoints from
-// the SDK's environment variables alone. Throttling and passing failures are
+// IRSA, EKS Pod Identity, and at last the instance's own role, by version 2 of
+// IMDS alone), endpoints from the SDK's environment variables alone. Proxies are
+// the environment's, but link-local addresses are asked through none. Throttling and passing failures are
 // retried; each call has a bound on its time. [Reason] sorts any error of this
 // package into a few categories for logs and metrics.
 //
