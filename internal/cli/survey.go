@@ -164,7 +164,7 @@ func (s *surveyor) look(ctx context.Context) *survey {
 		}
 	})
 	group.Go(func() {
-		r.roster, r.rosterErr = roster.New(s.client.CoordinationV1().Leases(s.namespace)).List(ctx, "")
+		r.roster, r.rosterErr = roster.New(roster.Leases(s.client.CoordinationV1(), s.namespace)).List(ctx, "")
 	})
 	group.Go(func() {
 		r.awsAuth, r.awsAuthErr = s.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx)

@@ -60,7 +60,7 @@ type restorer struct {
 // kept is what a term has recorded last.
 type kept struct {
 	key, id   string    // of the content
-	described time.Time // when labels or annotations were recorded last
+	described time.Time // when labels or annotations alone were recorded last; zero for not yet
 }
 
 func newRestorer(revisions *history.Store, now func() time.Time) *restorer {
@@ -225,10 +225,11 @@ func (p *restorer) recordNow(ctx context.Context, rec record) error {
 	}
 	_, err := call(ctx, func(ctx context.Context) (int64, error) { return p.revisions.Record(ctx, r, c) })
 	if err == nil {
-		if p.kept.id != c.ID() {
-			p.kept.described = p.now()
+		next := kept{key: c.Key(), id: c.ID()}
+		if next.key == p.kept.key {
+			next.described = p.now()
 		}
-		p.kept.key, p.kept.id = c.Key(), c.ID()
+		p.kept = next
 		p.recorded = rec.cm.ResourceVersion
 	}
 	return err
