@@ -54,8 +54,9 @@ others: they stay until a person removes them.
 
 Labels, annotations and binaryData stay as they are, but for a key of aws-auth's
 that stands in binaryData, where the authenticator does not read it. An aws-auth
-that was deleted comes back whole, with its last labels and annotations. It takes the rights to update aws-auth, and in the
-agents' namespace to list controllerrevisions and get the ledger.
+that was deleted comes back whole, with its last labels and annotations. It takes
+the rights to update aws-auth, and in the agents' namespace to list
+controllerrevisions and get the ledger.
 
 The exit status is 0 if aws-auth is as asked, else 1: also if the answer is no.`,
 		Example: `  rolecall history
