@@ -291,10 +291,10 @@ func (t *term) work(ctx context.Context) error {
 // retryable is why another reconcile is to be made soon, though nothing may have
 // changed by then.
 func retryable(r *report.Result) error {
-	later, elsewhere := (*register.LaterError)(nil), (*register.ElsewhereError)(nil)
+	later, elsewhere, immutable := (*register.LaterError)(nil), (*register.ElsewhereError)(nil), (*register.ImmutableError)(nil)
 	switch {
-	case errors.As(r.Err, &later), errors.As(r.Err, &elsewhere):
-		return nil
+	case errors.As(r.Err, &later), errors.As(r.Err, &elsewhere), errors.As(r.Err, &immutable):
+		return nil // a change of the register wakes, and the refresh
 	case r.Err != nil:
 		return r.Err
 	case len(r.Observed.Unreadable) > 0:

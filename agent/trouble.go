@@ -61,10 +61,10 @@ func (t *trouble) pause(d time.Duration) time.Duration {
 // mayBeOwn reports whether another agent might not fail so. What the register holds,
 // and what others write at the same time, is the same for all.
 func mayBeOwn(err error) bool {
-	later, elsewhere := (*register.LaterError)(nil), (*register.ElsewhereError)(nil)
+	later, elsewhere, immutable := (*register.LaterError)(nil), (*register.ElsewhereError)(nil), (*register.ImmutableError)(nil)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, register.ErrConflict), errors.Is(err, register.ErrMalformed),
-		errors.As(err, &later), errors.As(err, &elsewhere):
+		errors.As(err, &later), errors.As(err, &elsewhere), errors.As(err, &immutable):
 		return false
 	}
 	return true

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // Limit is the size at which the API server refuses a ConfigMap, in bytes of
@@ -47,6 +48,36 @@ func ParseReadable(data map[string]string) *Document {
 		}
 	}
 	return d
+}
+
+// ParseConfigMap is [ParseReadable] of a whole ConfigMap. A key of aws-auth in its
+// binaryData is one that the authenticator cannot read, since that looks at data
+// alone (pkg/mapper/configmap/configmap.go:125): kubectl create configmap --from-file
+// puts a file there that is not UTF-8, such as one in UTF-16. The maps are not changed.
+func ParseConfigMap(data map[string]string, binaryData map[string][]byte) *Document {
+	d := ParseReadable(data)
+	for _, kind := range Kinds() {
+		body, ok := binaryData[kind.Key()]
+		if !ok {
+			continue
+		}
+		if d.broken == nil {
+			d.broken = map[Kind]*ParseError{}
+		}
+		d.broken[kind] = &ParseError{Key: kind.Key(), Reason: "it stands in binaryData, which the authenticator does not read: " + encoding(body)}
+	}
+	return d
+}
+
+// encoding says of a text in binaryData how it is encoded.
+func encoding(body []byte) string {
+	switch {
+	case bytes.HasPrefix(body, []byte{0xff, 0xfe}), bytes.HasPrefix(body, []byte{0xfe, 0xff}), bytes.IndexByte(body, 0) >= 0 && utf8.Valid(body):
+		return "the file that it was made of is in UTF-16, and must be in UTF-8"
+	case utf8.Valid(body):
+		return "it belongs under data"
+	}
+	return "the file that it was made of is not in UTF-8"
 }
 
 // Unreadable are the keys that the authenticator cannot read, in the order of

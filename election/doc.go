@@ -8,7 +8,8 @@
 // second. It joins the elector when the Lease looks free or forsaken, and
 // leaves it when it has seen another leader in health. A standby holds no
 // watch and no cache. It is the same at every size; of fewer than ten agents each
-// reads every 1.7 s, give or take a quarter. With three agents the standbys notice a
+// reads every 1.7 s, give or take a quarter, and every 2 s where nobody can count
+// them. With three agents the standbys notice a
 // released Lease within 1.3 s then (p95), those of the elector alone within 2.5 s.
 //
 // Where all agents start at once on a forsaken Lease, a few of them join the elector

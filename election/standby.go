@@ -2,10 +2,14 @@ package election
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
+	"net"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -22,14 +26,15 @@ const (
 	// the number of agents shrank. Beyond 18,000 agents it costs more than
 	// readsPerSecond.
 	maxPeriod = time.Hour
-	// maxBlind is the longest pause of an agent that could not read the Lease yet,
-	// or not tell how many agents there are.
+	// maxBlind is the longest pause of an agent that could not read the Lease yet, or
+	// that got no answer when it counted the agents.
 	maxBlind = time.Minute
 	// atOnce is how many, about, of those who find the Lease forsaken at their start
 	// join the elector at once. Were it one, all would wait until it has its answer,
 	// and an API server that has 5,000 to answer takes ten seconds for that.
 	atOnce = 16
-	// maxGuesses is how often it tries to tell before it takes them for unknownAgents.
+	// maxGuesses is how often an agent counts without an answer before it takes the
+	// agents for unknownAgents.
 	maxGuesses = 5
 )
 
@@ -51,7 +56,7 @@ func (e *Elector) standBy(ctx context.Context, starting bool) *sight {
 	}
 	for failed := 0; sleep(ctx, pause); {
 		v, seen := e.read(ctx, starting)
-		if starting && (v == unknown || v == healthy && failed < maxGuesses && !e.countUntold(ctx)) {
+		if starting && (v == unknown || v == healthy && failed < maxGuesses && !e.countUntold(ctx, seen.lease)) {
 			failed++
 			pause = rand.N(min(e.period()<<min(failed, 10), maxBlind))
 			continue
@@ -80,26 +85,50 @@ func (e *Elector) standBy(ctx context.Context, starting bool) *sight {
 }
 
 // countUntold counts the agents where the Lease does not say how many there are:
-// its holder has only just begun, or cannot count them. It reports false if this
-// agent can't either. One request of each is less than what those cost who take
-// 5,000 agents for ten.
-func (e *Elector) countUntold(ctx context.Context) bool {
+// its holder has only just begun, or cannot count them. One request of each agent is
+// less than what those cost that take 5,000 agents for ten.
+//
+// It reports false where a later try may tell: the API server has not answered, as
+// happens where thousands ask at once. Where it has answered, and be it that there is
+// no such DaemonSet or no right to read it, or where the holder has had the time to
+// count, a later try tells no more: the agents are taken for unknownAgents, and
+// a released Lease is noticed in about a second.
+func (e *Elector) countUntold(ctx context.Context, lease *coordinationv1.Lease) bool {
 	e.mu.Lock()
 	told := e.told
 	e.mu.Unlock()
-	if told || e.cfg.CountAgents == nil {
+	if told || e.cfg.CountAgents == nil || ledFor(lease) > 2*countPeriod {
 		return true
 	}
 	timed, cancel := context.WithTimeout(ctx, e.requestTimeout())
 	defer cancel()
 	n, err := e.cfg.CountAgents(timed)
-	if err != nil || n < 1 || n > maxAgents {
-		return false
+	if err != nil {
+		return !unanswered(err)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.status.Agents = n
+	if n >= 1 && n <= maxAgents {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.status.Agents = n
+	}
 	return true
+}
+
+// ledFor is how long a Lease's holder had led when it renewed last, by its own clock.
+func ledFor(lease *coordinationv1.Lease) time.Duration {
+	if lease == nil || lease.Spec.RenewTime == nil || lease.Spec.AcquireTime == nil {
+		return 0
+	}
+	return lease.Spec.RenewTime.Sub(lease.Spec.AcquireTime.Time)
+}
+
+// unanswered reports whether an error means that an API server gave no answer, or
+// none but that it has too much to do.
+func unanswered(err error) bool {
+	var network net.Error // those of HTTP are, too
+	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || apierrors.IsUnexpectedServerError(err)
 }
 
 // read is a standby's look at the Lease. One that fails is not made again.
@@ -126,8 +155,9 @@ func (e *Elector) period() time.Duration {
 // areFew reports whether so few agents stand by that their pauses are to be alike: it
 // is then the longest that a release waits for, and there is no crowd to be spread.
 // Of two standbys one looks within 0.78 periods in 95 of 100 cases, and one alone
-// within 1.03; with pauses like those of many it would be 1.05 and 1.55.
-func (e *Elector) areFew() bool { return e.agents() < unknownAgents }
+// within 1.03; with pauses like those of many it would be 1.05 and 1.55. An unknown
+// number counts as few.
+func (e *Elector) areFew() bool { return e.agents() <= unknownAgents }
 
 // pause is uniform over twice the period: whatever made the standbys march in
 // step, a deploy or an outage, is forgotten after one round. Of a few it is a

@@ -202,9 +202,9 @@ func (f *agentFlags) assemble(log *slog.Logger) (*process, error) {
 
 	p := &process{flags: f, log: log, registry: registry, client: client}
 	p.dirs = &directories{log: log, registerer: registry}
-	nodes := roster.New(client.CoordinationV1().Leases(f.namespace))
 	metadata := imds.New(imds.Options{Logger: log})
 	p.vpc = knownVPC(metadata.VPC)
+	nodes := roster.New(roster.Leases(client.CoordinationV1(), f.namespace))
 	p.reporter = &agent.Reporter{
 		Identify:   p.identify(metadata),
 		Report:     nodes.Report,
@@ -424,7 +424,7 @@ func (p *process) once(ctx context.Context) error {
 	options := p.registerOptions(nil)
 	options.Unattended = true
 	pipeline := agent.Reconciler{
-		Register: configmap.New(options), Sources: sources, Roster: roster.New(p.client.CoordinationV1().Leases(p.flags.namespace)), Logger: p.log, Now: time.Now,
+		Register: configmap.New(options), Sources: sources, Roster: roster.New(roster.Leases(p.client.CoordinationV1(), p.flags.namespace)), Logger: p.log, Now: time.Now,
 	}
 	out := pipeline.Reconcile(ctx, file, true)
 	report.NewTeller(p.log, nil).Tell(out)

@@ -387,7 +387,7 @@ func (f *approveFlags) await(ctx context.Context, o *objects, holds []plan.Pendi
 		return nil, fmt.Errorf("%w: the approval is written and holds until %s, nothing more has to be done for it; see who leads: kubectl -n %s get lease; and why it does not act: kubectl -n %s logs daemonset/rolecall",
 			why, until.Local().Format(time.DateTime), o.namespace, o.namespace)
 	}
-	doc, err := awsauth.Parse(cm.Data)
+	doc, err := readable(cm)
 	if err != nil {
 		return nil, fmt.Errorf("the leader has acted, but what came of it cannot be read: %s: %w", o.name(), err)
 	}

@@ -151,7 +151,7 @@ func (f *exportFlags) listed(ctx context.Context, x *migrate.Export, stdin io.Re
 	if cm.ResourceVersion == "" {
 		return nil, fmt.Errorf("there is no %s in the cluster: give a file with -f, or see rolecall history", o.name())
 	}
-	doc, err := awsauth.Parse(cm.Data)
+	doc, err := readable(cm)
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be read, so it lets nobody in: mend it first: %w", o.name(), err)
 	}

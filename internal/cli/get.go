@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -167,7 +166,7 @@ func (f *getFlags) run(ctx context.Context, o *objects, kinds []awsauth.Kind, ar
 	if cm.ResourceVersion == "" {
 		return missing(o)
 	}
-	doc, broken := readable(cm.Data)
+	doc, broken := readable(cm)
 	if why := known.complaint(doc); why != "" && !f.quiet {
 		complain(stderr, "warning", why)
 	}
@@ -189,22 +188,13 @@ func missing(o *objects) error {
 
 // readable is the document without the keys that the authenticator cannot read;
 // the error says which and why.
-func readable(data map[string]string) (*awsauth.Document, error) {
-	doc, err := awsauth.Parse(data)
-	if err == nil {
-		return doc, nil
+func readable(cm *corev1.ConfigMap) (*awsauth.Document, error) {
+	doc := awsauth.ParseConfigMap(cm.Data, cm.BinaryData)
+	var errs []error
+	for _, p := range doc.Unreadable() {
+		errs = append(errs, p)
 	}
-	rest := maps.Clone(data)
-	for _, k := range awsauth.Keys {
-		if _, broken := awsauth.Parse(map[string]string{k: data[k]}); broken != nil {
-			delete(rest, k)
-		}
-	}
-	doc, restErr := awsauth.Parse(rest)
-	if restErr != nil {
-		return doc, restErr
-	}
-	return doc, err
+	return doc, errors.Join(errs...)
 }
 
 // unreadable says what an aws-auth that cannot be read means and what to do.
@@ -338,7 +328,7 @@ func completeLive(objects *objectFlags, of func(*awsauth.Entry) []cobra.Completi
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		doc, _ := readable(cm.Data)
+		doc, _ := readable(cm)
 		given := map[string]bool{"": true}
 		for _, arg := range args {
 			given[arg] = true

@@ -41,11 +41,20 @@ func newHistory() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history [REV]",
 		Short: "List what aws-auth was, or print one of these contents",
-		Long: fmt.Sprintf(`List the revisions of aws-auth: its last %d good contents and its last %d broken
-ones, which the authenticator could not read, with who wrote each and when. With
-a revision, by number or by name, its content is printed as a manifest.
+		Long: fmt.Sprintf(`List the revisions of aws-auth, with who wrote each and when. With a revision, by
+number or by name, its content is printed as a manifest.
 
-The exit status is 0, or 1 if the history cannot be read.`, history.Kept, history.KeptBroken),
+A revision is a content: its keys' texts and binaryData, which decide access. It
+has the labels and annotations that stood with it last; that a tool writes these
+makes no revision.
+
+Kept are %d good contents, thinned with age: the newest %d, then the newest of each
+of %d hours, then of each of %d days on which there was one. While that is fewer,
+the newest of the others fill it up. Beside them the last %d broken ones are kept,
+which the authenticator could not read.
+
+The exit status is 0, or 1 if the history cannot be read.`,
+			history.Kept, history.KeptNewest, history.KeptHours, history.KeptDays, history.KeptBroken),
 		Example: `  rolecall history                        # what was written, when and by whom?
   rolecall history -o wide
   rolecall history 12                     # as a manifest
@@ -224,11 +233,14 @@ func (f *historyFlags) list(ctx context.Context, o *objects, list []history.Revi
 			complain(stderr, "warning", err.Error())
 			continue
 		}
-		item.Live = now != nil && now.ResourceVersion != "" && len(differences(content, history.ContentOf(now))) == 0
+		item.Live = now != nil && now.ResourceVersion != "" && content.Key() == history.ContentOf(now).Key()
 		for _, text := range content.Data {
 			item.Bytes += len(text)
 		}
-		if doc, err := awsauth.Parse(content.Data); err == nil {
+		for _, body := range content.BinaryData {
+			item.Bytes += len(body)
+		}
+		if doc := awsauth.ParseConfigMap(content.Data, content.BinaryData); len(doc.Unreadable()) == 0 {
 			item.Entries = len(doc.Entries())
 		}
 	}

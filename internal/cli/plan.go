@@ -147,7 +147,7 @@ func (f *planFlags) run(ctx context.Context, stdout, stderr io.Writer) (differs 
 			Client: client, Namespace: namespace, AWSAuthNamespace: f.awsAuthNamespace, AWSAuthName: f.awsAuthName, Unattended: true, Logger: log,
 		}),
 		Sources: sources,
-		Roster:  roster.New(client.CoordinationV1().Leases(namespace)),
+		Roster:  roster.New(roster.Leases(client.CoordinationV1(), namespace)),
 		Logger:  log,
 		Now:     time.Now,
 		AddOnly: f.addOnly,
@@ -202,6 +202,7 @@ type planReport struct {
 	People        []register.Refused    `json:"refusedReports,omitempty"`
 	AddOnly       report.Settling       `json:"addOnly,omitempty"`   // why it only adds
 	ManagedBy     string                `json:"managedBy,omitempty"` // namespace of another installation that writes aws-auth
+	Immutable     string                `json:"immutable,omitempty"` // aws-auth takes no write, and what to do
 	FailedSources map[string]string     `json:"failedSources,omitempty"`
 	Entries       []plan.Owned          `json:"entries"` // of ours after the write, with who asks for them
 	Foreign       int                   `json:"foreignEntries"`
@@ -226,6 +227,9 @@ func (f *planFlags) print(w io.Writer, out *report.Result) error {
 	}
 	if elsewhere := out.Observed.Elsewhere; elsewhere != nil {
 		printed.ManagedBy = elsewhere.Owner
+	}
+	if fixed := out.Observed.Immutable; fixed != nil {
+		printed.Immutable = fixed.Error()
 	}
 	for name, err := range out.Asked.Errs {
 		if printed.FailedSources == nil {

@@ -43,6 +43,9 @@ func renderPlan(w io.Writer, out *report.Result, name string, colour bool) error
 		fmt.Fprintf(&b, "%s! managed elsewhere%s %s is managed by the rolecall installation in namespace %s: nothing of this plan is done before rolecall handover -n %s\n",
 			c.yellow, c.reset, name, visible.Text(elsewhere.Owner), visible.Text(elsewhere.Self))
 	}
+	if fixed := out.Observed.Immutable; fixed != nil {
+		fmt.Fprintf(&b, "%s! immutable%s %s\n", c.red, c.reset, fixed)
+	}
 	if why := settlingText(out.Settling); why != "" {
 		fmt.Fprintf(&b, "%s! adds only%s %s\n", c.yellow, c.reset, why)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/internal/history"
 	"github.com/rolecall/rolecall/internal/plan"
+	"github.com/rolecall/rolecall/internal/register"
 	"github.com/rolecall/rolecall/internal/register/configmap"
 	"github.com/rolecall/rolecall/internal/visible"
 )
@@ -51,9 +52,11 @@ Entries of rolecall's that no source asks for any more would be removed again at
 once. They are put back without the mark "syncedBy: rolecall", as entries of
 others: they stay until a person removes them.
 
-Labels, annotations and binaryData stay as they are; an aws-auth that was
-deleted comes back whole. It takes the rights to update aws-auth, and in the
-agents' namespace to list controllerrevisions and get the ledger.
+Labels, annotations and binaryData stay as they are, but for a key of aws-auth's
+that stands in binaryData, where the authenticator does not read it. An aws-auth
+that was deleted comes back whole, with its last labels and annotations. It takes
+the rights to update aws-auth, and in the agents' namespace to list
+controllerrevisions and get the ledger.
 
 The exit status is 0 if aws-auth is as asked, else 1: also if the answer is no.`,
 		Example: `  rolecall history
@@ -119,7 +122,7 @@ func (f *rollbackFlags) run(ctx context.Context, o *objects, given string, stdin
 	}
 }
 
-// former is the content to put back. It is none that locks anybody out.
+// former is the content to put back, which is none that locks anybody out.
 func (f *rollbackFlags) former(ctx context.Context, o *objects, given string) (*history.Revision, history.Content, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -137,8 +140,8 @@ func (f *rollbackFlags) former(ctx context.Context, o *objects, given string) (*
 		return nil, none, err
 	}
 	why := r.Broken
-	if _, err := awsauth.Parse(content.Data); err != nil && why == "" {
-		why = err.Error()
+	if broken := awsauth.ParseConfigMap(content.Data, content.BinaryData).Unreadable(); len(broken) > 0 && why == "" {
+		why = broken[0].Error()
 	}
 	if why != "" {
 		return nil, none, fmt.Errorf("revision %d is broken, with it whoever stands in aws-auth would be locked out (%s): choose another one, rolecall history lists them", r.Number, why)
@@ -147,6 +150,10 @@ func (f *rollbackFlags) former(ctx context.Context, o *objects, given string) (*
 		if _, ok := content.Data[k]; !ok && !slices.Contains(awsauth.Keys[:], k) {
 			return nil, none, fmt.Errorf("--keys %q: revision %d has no such key, but %s", k, r.Number, strings.Join(slices.Sorted(maps.Keys(content.Data)), ", "))
 		}
+	}
+	// Of an aws-auth that was deleted the labels and annotations come back that were known last.
+	if newest, err := list[0].Content(); err == nil {
+		content.Labels, content.Annotations = newest.Labels, newest.Annotations
 	}
 	return r, content, nil
 }
@@ -170,6 +177,9 @@ func (f *rollbackFlags) workOut(ctx context.Context, o *objects, content history
 	r := &rollback{}
 	if r.live, err = o.awsAuth(rollbackManager, dryRunNone).Get(ctx); err != nil { // last: what others write from here on is a conflict
 		return nil, err
+	}
+	if r.live.Immutable != nil && *r.live.Immutable {
+		return nil, &register.ImmutableError{Namespace: o.awsAuthNamespace, Name: o.awsAuthName}
 	}
 	deleted := r.live.ResourceVersion == ""
 	if deleted && len(f.keys) > 0 {
@@ -206,9 +216,14 @@ func (f *rollbackFlags) workOut(ctx context.Context, o *objects, content history
 		}
 		maps.Copy(r.write.Data, back.Data())
 	}
-	whole, err := awsauth.Parse(r.write.Data)
-	if err != nil {
-		return nil, fmt.Errorf("what --keys leaves as it is locks people out: put that back too: %w", err)
+	for _, k := range awsauth.Keys {
+		if len(f.keys) == 0 || slices.Contains(f.keys, k) {
+			delete(r.write.BinaryData, k) // the authenticator does not read it, and no key may be in both
+		}
+	}
+	whole := awsauth.ParseConfigMap(r.write.Data, r.write.BinaryData)
+	if broken := whole.Unreadable(); len(broken) > 0 {
+		return nil, fmt.Errorf("what --keys leaves as it is locks people out: put that back too: %w", broken[0])
 	}
 	r.foresee(whole, ledger, id)
 	return r, nil
@@ -263,8 +278,8 @@ func (r *rollback) render(name, label string, colour bool) string {
 	var b bytes.Buffer
 	if r.live.ResourceVersion == "" {
 		fmt.Fprintf(&b, "%s! %s was deleted: it comes back whole%s\n", c.red, visible.Text(name), c.reset)
-	} else if _, err := awsauth.Parse(r.live.Data); err != nil {
-		fmt.Fprintf(&b, "%s! the live %s locks people out: %s%s\n", c.red, visible.Text(name), visible.Text(err.Error()), c.reset)
+	} else if broken := awsauth.ParseConfigMap(r.live.Data, r.live.BinaryData).Unreadable(); len(broken) > 0 {
+		fmt.Fprintf(&b, "%s! the live %s locks people out: %s%s\n", c.red, visible.Text(name), visible.Text(broken[0].Error()), c.reset)
 	}
 	renderDiff(&b, parts(history.ContentOf(r.live)), parts(history.ContentOf(r.write)), name, live, label, c)
 	b.WriteByte('\n')

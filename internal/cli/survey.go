@@ -164,7 +164,7 @@ func (s *surveyor) look(ctx context.Context) *survey {
 		}
 	})
 	group.Go(func() {
-		r.roster, r.rosterErr = roster.New(s.client.CoordinationV1().Leases(s.namespace)).List(ctx, "")
+		r.roster, r.rosterErr = roster.New(roster.Leases(s.client.CoordinationV1(), s.namespace)).List(ctx, "")
 	})
 	group.Go(func() {
 		r.awsAuth, r.awsAuthErr = s.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx)
@@ -326,6 +326,8 @@ func (v *survey) understandPublished(value, leader string) {
 		v.problem("the leader writes nothing: %s", status.Error)
 	case string(report.Malformed):
 		v.problem("the leader leaves alone what it cannot read: %s", status.Error)
+	case string(report.Immutable):
+		v.problem("the leader can't write, nothing is added, changed or removed: %s", status.Error)
 	case string(report.Failed):
 		v.problem("the leader's last pass failed, it tries again: %s", status.Error)
 		if status.Waiting > 0 {
@@ -335,6 +337,9 @@ func (v *survey) understandPublished(value, leader string) {
 			}
 			v.problem("%s for that: %s", counted(status.Waiting, "entry waits", "entries wait"), some)
 		}
+	}
+	if status.Immutable != "" && !strings.Contains(status.Error, "is immutable") {
+		v.problem("%s", status.Immutable)
 	}
 	if e := status.ConfigError; e != nil {
 		v.problem("the config is refused since %s ago, the last good one is in force: %s", age(e.Since), e.Error)
@@ -415,7 +420,10 @@ func (s *surveyor) understandAWSAuth(v *survey, r *raw) *awsauth.Document {
 		v.problem("%s has %d of %d bytes: let groups in by a role that their members assume, or use access entries", s.name(), view.Bytes, awsauth.Limit)
 	}
 	s.understandInstallation(v, r)
-	doc := awsauth.ParseReadable(r.awsAuth.Data)
+	if cm := r.awsAuth; cm.Immutable != nil && *cm.Immutable && (v.Status == nil || v.Status.Immutable == "") {
+		v.problem("%s", (&register.ImmutableError{Namespace: s.awsAuthNamespace, Name: s.awsAuthName}).Error())
+	}
+	doc := awsauth.ParseConfigMap(r.awsAuth.Data, r.awsAuth.BinaryData)
 	var unreadable []string
 	for _, p := range doc.Unreadable() {
 		unreadable = append(unreadable, p.Error())

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,9 +25,17 @@ import (
 )
 
 const (
-	// Kept is how many good contents are kept.
-	Kept = 10
-	// KeptBroken is how many broken ones are.
+	// Kept is how many good contents are kept: the newest, and older ones thinned
+	// with age.
+	Kept = KeptNewest + KeptHours + KeptDays
+	// KeptNewest is how many of the newest good ones are kept whatever their age.
+	KeptNewest = 5
+	// KeptHours is of how many hours before those the newest is kept, and KeptDays of
+	// how many days before that. Where that fills less than Kept, it is filled with
+	// the newest of the others.
+	KeptHours = 2
+	KeptDays  = 3
+	// KeptBroken is how many broken ones are kept, the newest.
 	KeptBroken = 3
 
 	// Label is the label of the revisions; its value is the name of the
@@ -38,10 +47,15 @@ const (
 	annotationAt      = "rolecall.dev/at"
 	annotationVersion = "rolecall.dev/resource-version"
 	annotationBroken  = "rolecall.dev/broken"
+	annotationContent = "rolecall.dev/content" // the content's key
 
 	plainMax   = 64 << 10 // bytes of JSON up to which a content stays readable with kubectl
 	contentMax = 16 << 20 // bytes unpacked: the API server takes some 1.5 MiB of a ConfigMap in all
 	textMax    = 1000     // bytes of who and why
+
+	// numberMax is the highest number that is counted on from: JSON's numbers are exact
+	// up to it. Whoever made one that is higher must not end the history.
+	numberMax = 1 << 53
 )
 
 // ControllerRevisions is the part of client-go's ControllerRevisionInterface
@@ -53,12 +67,22 @@ type ControllerRevisions interface {
 	Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error
 }
 
-// A Content is all of a ConfigMap that its writers decide.
+// A Content is all of a ConfigMap that its writers decide. Data and BinaryData are
+// what it is told apart by: they decide access.
 type Content struct {
 	Data        map[string]string `json:"data,omitempty"`
 	BinaryData  map[string][]byte `json:"binaryData,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// Key stands for what decides access: contents that differ in labels and annotations
+// alone have the same.
+func (c Content) Key() string { return digest(c.Data, textual(c.BinaryData)) }
+
+// ID stands for all of the content.
+func (c Content) ID() string {
+	return digest(c.Data, textual(c.BinaryData), c.Labels, c.Annotations)
 }
 
 // ContentOf is the content of a ConfigMap. It shares the maps.
@@ -68,7 +92,7 @@ func ContentOf(cm *corev1.ConfigMap) Content {
 
 // A Revision is a content with what is known of it.
 type Revision struct {
-	Name    string    // of the ControllerRevision: the same content has the same
+	Name    string    // of the ControllerRevision: the same content, with its labels and annotations, has the same
 	Number  int64     // 1 is the first; the highest is what aws-auth was last known to hold
 	At      time.Time // when it was written, or found if that is not known
 	Who     string    // the field manager that wrote it
@@ -85,17 +109,35 @@ func (r *Revision) Content() (Content, error) {
 	if err := json.Unmarshal(r.object.Data.Raw, &body); err != nil {
 		return Content{}, fmt.Errorf("read revision %s: %w", r.Name, err)
 	}
-	if body.Packed == nil {
-		return body.Content, nil
+	if body.Packed != nil {
+		unzip, err := gzip.NewReader(bytes.NewReader(body.Packed))
+		if err != nil {
+			return Content{}, fmt.Errorf("unpack revision %s: %w", r.Name, err)
+		}
+		body.Packed = nil
+		if err := json.NewDecoder(io.LimitReader(unzip, contentMax)).Decode(&body); err != nil {
+			return Content{}, fmt.Errorf("unpack revision %s: %w", r.Name, err)
+		}
 	}
-	unzip, err := gzip.NewReader(bytes.NewReader(body.Packed))
-	if err != nil {
-		return Content{}, fmt.Errorf("unpack revision %s: %w", r.Name, err)
-	}
-	if err := json.NewDecoder(io.LimitReader(unzip, contentMax)).Decode(&body.Content); err != nil {
-		return Content{}, fmt.Errorf("unpack revision %s: %w", r.Name, err)
+	for key, text := range body.NotUTF8 {
+		if _, ok := body.Data[key]; ok {
+			body.Data[key] = string(text)
+		}
 	}
 	return body.Content, nil
+}
+
+// key is that of the content, or of nothing else where it can't be read. Versions that
+// tell contents apart by labels and annotations, too, do not write it down.
+func (r *Revision) key() string {
+	if key := r.object.Annotations[annotationContent]; key != "" {
+		return key
+	}
+	c, err := r.Content()
+	if err != nil {
+		return r.Name
+	}
+	return c.Key()
 }
 
 // A Store keeps the revisions of one ConfigMap. Its methods are safe for
@@ -131,31 +173,59 @@ func (s *Store) List(ctx context.Context) ([]Revision, error) {
 
 // Record makes c, of which r tells, the newest revision, and deletes those
 // that are too many. It sets the Name and Number of r and returns the number;
-// a content that is the newest already is left as it is.
+// a content that is the newest already is left as it is. Where its labels or
+// annotations are others than were recorded, those of c take their place, and it
+// keeps its number, its time, and who wrote it and why.
 func (s *Store) Record(ctx context.Context, r Revision, c Content) (int64, error) {
 	known, err := s.List(ctx)
 	if err != nil {
 		return 0, err
 	}
-	r.Name = s.name(c)
-	r.Number = 1
+	key := c.Key()
+	r.Name, r.Number = s.of+"-"+c.ID(), 1
 	if len(known) > 0 {
-		if known[0].Name == r.Name {
-			return known[0].Number, nil
+		newest := &known[0]
+		switch {
+		case newest.key() != key || (newest.Broken == "") != (r.Broken == ""):
+			if newest.Number >= numberMax {
+				if err := s.renumber(ctx, known); err != nil {
+					return 0, err
+				}
+			}
+			r.Number = known[0].Number + 1
+		case newest.Name == r.Name && !slices.ContainsFunc(known[1:], func(k Revision) bool { return k.key() == key }):
+			return newest.Number, nil
+		default:
+			r.Number, r.At, r.Who, r.Why = newest.Number, newest.At, newest.Who, newest.Why
 		}
-		r.Number = known[0].Number + 1
 	}
 	if err := s.write(ctx, known, &r, c); err != nil {
 		return 0, err
 	}
 	known = slices.DeleteFunc(known, func(k Revision) bool { return k.Name == r.Name })
-	return r.Number, s.prune(ctx, append([]Revision{r}, known...))
+	return r.Number, s.prune(ctx, key, append([]Revision{r}, known...))
+}
+
+// renumber counts the revisions from 1, the oldest first, so that their order stands
+// whenever it ends. known is changed with them.
+func (s *Store) renumber(ctx context.Context, known []Revision) error {
+	for i := range slices.Backward(known) {
+		k := &known[i]
+		next := k.object.DeepCopy()
+		next.Revision = int64(len(known) - i)
+		written, err := s.client.Update(ctx, next, metav1.UpdateOptions{FieldManager: s.fieldManager})
+		if err != nil {
+			return fmt.Errorf("number revision %s of %s anew, since the newest has the number %d: %w", k.Name, s.of, known[0].Number, err)
+		}
+		k.object, k.Number = written, written.Revision
+	}
+	return nil
 }
 
 func (s *Store) write(ctx context.Context, known []Revision, r *Revision, c Content) error {
 	if i := slices.IndexFunc(known, func(k Revision) bool { return k.Name == r.Name }); i >= 0 {
 		again := known[i].object.DeepCopy()
-		r.describe(again)
+		r.describe(again, c)
 		_, err := s.client.Update(ctx, again, metav1.UpdateOptions{FieldManager: s.fieldManager})
 		if err != nil && !apierrors.IsConflict(err) { // else another leader has just done so
 			return fmt.Errorf("renew revision %s of %s: %w", r.Name, s.of, err)
@@ -170,7 +240,7 @@ func (s *Store) write(ctx context.Context, known []Revision, r *Revision, c Cont
 		ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: map[string]string{Label: s.of, "app.kubernetes.io/managed-by": "rolecall"}},
 		Data:       runtime.RawExtension{Raw: body},
 	}
-	r.describe(object)
+	r.describe(object, c)
 	_, err = s.client.Create(ctx, object, metav1.CreateOptions{FieldManager: s.fieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("record revision %s of %s: %w", r.Name, s.of, err)
@@ -178,16 +248,30 @@ func (s *Store) write(ctx context.Context, known []Revision, r *Revision, c Cont
 	return nil
 }
 
-// prune deletes the oldest revisions beyond what is kept.
-func (s *Store) prune(ctx context.Context, newestFirst []Revision) error {
-	left := map[bool]int{false: Kept, true: KeptBroken}
-	var errs []error
+// prune deletes the revisions beyond what is kept. The first has the key of its
+// content; of those that are the same, the newest is kept.
+func (s *Store) prune(ctx context.Context, key string, newestFirst []Revision) error {
+	seen := map[string]bool{}
+	var good, broken, drop []*Revision
 	for i := range newestFirst {
 		r := &newestFirst[i]
-		broken := r.Broken != ""
-		if left[broken]--; left[broken] >= 0 {
-			continue
+		if i > 0 {
+			key = r.key()
 		}
+		switch {
+		case seen[key]:
+			drop = append(drop, r)
+		case r.Broken != "":
+			broken = append(broken, r)
+		default:
+			good = append(good, r)
+		}
+		seen[key] = true
+	}
+	drop = append(drop, thin(good)...)
+	drop = append(drop, broken[min(len(broken), KeptBroken):]...)
+	var errs []error
+	for _, r := range drop {
 		if err := s.client.Delete(ctx, r.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			errs = append(errs, fmt.Errorf("delete revision %s of %s: %w", r.Name, s.of, err))
 		}
@@ -195,16 +279,58 @@ func (s *Store) prune(ctx context.Context, newestFirst []Revision) error {
 	return errors.Join(errs...)
 }
 
-// name is the content's own: whoever records it finds what is there already.
-func (s *Store) name(c Content) string {
+// thin returns those of the good revisions, the newest first, that are too many. Hours
+// and days are those of the clock in UTC, so that what is chosen once is chosen again
+// as time goes on.
+func thin(newestFirst []*Revision) []*Revision {
+	if len(newestFirst) <= Kept {
+		return nil
+	}
+	keep := map[*Revision]bool{}
+	for _, r := range newestFirst[:KeptNewest] {
+		keep[r] = true
+	}
+	spread := func(span time.Duration, n int) {
+		taken := map[time.Time]bool{}
+		for _, r := range newestFirst {
+			if keep[r] {
+				taken[r.At.UTC().Truncate(span)] = true
+			}
+		}
+		for _, r := range newestFirst {
+			at := r.At.UTC().Truncate(span)
+			if n > 0 && !keep[r] && !taken[at] {
+				keep[r], taken[at] = true, true
+				n--
+			}
+		}
+	}
+	spread(time.Hour, KeptHours)
+	spread(24*time.Hour, KeptDays)
+	var drop []*Revision
+	left := Kept - len(keep)
+	for _, r := range newestFirst {
+		switch {
+		case keep[r]:
+		case left > 0:
+			left--
+		default:
+			drop = append(drop, r)
+		}
+	}
+	return drop
+}
+
+// digest stands for the texts.
+func digest(parts ...map[string]string) string {
 	sum := sha256.New()
-	for _, part := range []map[string]string{c.Data, textual(c.BinaryData), c.Labels, c.Annotations} {
+	for _, part := range parts {
 		for _, k := range slices.Sorted(maps.Keys(part)) {
 			fmt.Fprintf(sum, "%d %s %d %s\n", len(k), k, len(part[k]), part[k])
 		}
 		sum.Write([]byte{'\n'})
 	}
-	return s.of + "-" + hex.EncodeToString(sum.Sum(nil)[:8])
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
 func textual(m map[string][]byte) map[string]string {
@@ -216,13 +342,14 @@ func textual(m map[string][]byte) map[string]string {
 }
 
 // describe writes all but the content into the object.
-func (r *Revision) describe(o *appsv1.ControllerRevision) {
+func (r *Revision) describe(o *appsv1.ControllerRevision, c Content) {
 	o.Revision = r.Number
 	o.Annotations = map[string]string{
 		annotationWho:     clip(r.Who),
 		annotationWhy:     clip(r.Why),
 		annotationAt:      r.At.UTC().Format(time.RFC3339Nano),
 		annotationVersion: r.Version,
+		annotationContent: c.Key(),
 	}
 	if r.Broken != "" {
 		o.Annotations[annotationBroken] = clip(r.Broken)
@@ -237,11 +364,23 @@ func clip(s string) string {
 // is small, else packed.
 type stored struct {
 	Content
-	Packed []byte `json:"gzip,omitempty"` // the same as JSON
+	// NotUTF8 are the texts of Data that JSON can't hold; in Data they are
+	// as near as it comes. Versions that do not know the field read that.
+	NotUTF8 map[string][]byte `json:"notUTF8,omitempty"`
+	Packed  []byte            `json:"gzip,omitempty"` // the same as JSON
 }
 
 func encode(c Content) ([]byte, error) {
-	body, err := json.Marshal(c)
+	whole := stored{Content: c}
+	for key, text := range c.Data {
+		if !utf8.ValidString(text) {
+			if whole.NotUTF8 == nil {
+				whole.NotUTF8 = map[string][]byte{}
+			}
+			whole.NotUTF8[key] = []byte(text)
+		}
+	}
+	body, err := json.Marshal(whole)
 	if err != nil || len(body) <= plainMax {
 		return body, err
 	}

@@ -104,10 +104,11 @@ func TestContentComesBack(t *testing.T) {
 	t.Parallel()
 	s, _ := newStore(t)
 	for name, want := range map[string]Content{
-		"empty":  {},
-		"plain":  {Data: map[string]string{"mapRoles": "- a # é\r\n\t\u2028", "other": ""}, Labels: map[string]string{"l": "v"}, Annotations: map[string]string{"a": "x\ny"}},
-		"binary": {BinaryData: map[string][]byte{"b": {0, 0xff, '\n'}}},
-		"large":  {Data: map[string]string{"mapRoles": strings.Repeat("- rolearn: \"x\"\n", 60000)}},
+		"empty":    {},
+		"plain":    {Data: map[string]string{"mapRoles": "- a # é\r\n\t\u2028", "other": ""}, Labels: map[string]string{"l": "v"}, Annotations: map[string]string{"a": "x\ny"}},
+		"binary":   {BinaryData: map[string][]byte{"b": {0, 0xff, '\n'}}},
+		"no UTF-8": {Data: map[string]string{"mapRoles": "- \xff\xfe\x00a", "other": "é"}},
+		"large":    {Data: map[string]string{"mapRoles": strings.Repeat("- rolearn: \"x\"\n", 60000)}},
 	} {
 		record(t, s, want, "")
 		all, err := s.List(t.Context())
@@ -124,25 +125,34 @@ func TestContentComesBack(t *testing.T) {
 	}
 }
 
-// Contents that differ in no more than where a key ends have names of their own.
+// Contents that differ in no more than where a key ends have names of their own, and
+// what decides access has a key of its own.
 func TestNamesTellContentsApart(t *testing.T) {
-	s := New(nil, "aws-auth", "")
-	seen := map[string]int{}
+	names, keys := map[string]int{}, map[string]int{}
 	for i, c := range []Content{
 		{},
 		text(""), text("a"), text("a\n"),
 		{Data: map[string]string{"a": "b", "c": "d"}},
 		{Data: map[string]string{"a": "b 1 c 1 d"}},
-		{Labels: map[string]string{"a": "b"}},
-		{Annotations: map[string]string{"a": "b"}},
 		{BinaryData: map[string][]byte{"a": []byte("b")}},
 		{Data: map[string]string{"a": "b"}},
+		{Labels: map[string]string{"a": "b"}}, // the first of those with the key of another
+		{Annotations: map[string]string{"a": "b"}},
 	} {
-		name := s.name(c)
-		if j, taken := seen[name]; taken {
-			t.Errorf("contents %d and %d are both %s", i, j, name)
+		if j, taken := names[c.ID()]; taken {
+			t.Errorf("contents %d and %d are both %s", i, j, c.ID())
 		}
-		seen[name] = i
+		names[c.ID()] = i
+		j, taken := keys[c.Key()]
+		if same := len(c.Labels)+len(c.Annotations) > 0; taken != same || taken && j != 0 {
+			t.Errorf("content %d has the key of content %d: %t, want %t", i, j, taken, same)
+		}
+		if !taken {
+			keys[c.Key()] = i
+		}
+	}
+	if got, want := text("a").ID(), "25cec9f263ee0b99"; got != want {
+		t.Errorf("a content has the ID %s, want %s, by which other versions name it", got, want)
 	}
 }
 

@@ -24,7 +24,8 @@ type Register interface {
 	Prepare(o *Observation, s *plan.Snapshot, decisions []plan.Decision, removals []plan.PendingRemoval) *Change
 	// Commit carries a change out, what is remembered first. It writes only what was
 	// not written by anybody else since it was observed; the error wraps
-	// [ErrConflict] where it was. Whatever fails, and whenever the process ends, the
+	// [ErrConflict] where it was, and is an [*ImmutableError] where the API server takes
+	// no write. Whatever fails, and whenever the process ends, the
 	// next reconcile finishes what is left over.
 	Commit(ctx context.Context, o *Observation, c *Change) (*Written, error)
 }
@@ -57,6 +58,8 @@ type Observation struct {
 	// Elsewhere says that another installation writes the register; nil: none does. It
 	// is set with [Rules.Foresee] alone.
 	Elsewhere *ElsewhereError
+	// Immutable says that the register takes no write; nil: it does.
+	Immutable *ImmutableError
 	// Before are the texts that stand in the register, by key.
 	Before map[string]string
 	// Handle is the register's own.
@@ -159,4 +162,14 @@ type ElsewhereError struct {
 
 func (e *ElsewhereError) Error() string {
 	return fmt.Sprintf("%s is managed by the rolecall installation in namespace %q; this one, in namespace %q, writes nothing: to hand it over, run rolecall handover -n %s", e.Register, e.Owner, e.Self, e.Self)
+}
+
+// An ImmutableError says that a ConfigMap is immutable (immutable: true): the API
+// server refuses every change of its data, until somebody deletes it and creates it
+// anew.
+type ImmutableError struct{ Namespace, Name string }
+
+func (e *ImmutableError) Error() string {
+	return fmt.Sprintf("ConfigMap %s/%s is immutable, so that the API server refuses every change of it; delete it and create it anew: "+
+		"kubectl -n %s get configmap %s -o yaml | sed '/^immutable: true$/d' | kubectl replace --force -f -", e.Namespace, e.Name, e.Namespace, e.Name)
 }

@@ -30,7 +30,7 @@ func NewMetrics(reg prometheus.Registerer, kinds []source.Kind) *Metrics {
 	m := &Metrics{
 		reconciles: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rolecall_reconciles_total",
-			Help: "Reconciles of aws-auth by the leader, by result: unchanged, changed, conflict, malformed, elsewhere (another installation writes it), error.",
+			Help: "Reconciles of aws-auth by the leader, by result: unchanged, changed, conflict, malformed, elsewhere (another installation writes it), immutable (the API server takes no write), error.",
 		}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "rolecall_reconcile_duration_seconds",

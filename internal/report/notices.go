@@ -137,6 +137,24 @@ func failures(r *Result, found map[string]notice) {
 			note:    r.Err.Error(),
 		}
 	}
+	immutable(r, found)
+}
+
+// immutable says that a ConfigMap takes no write, also before there is one to be made.
+func immutable(r *Result, found map[string]notice) {
+	fixed := (*register.ImmutableError)(nil)
+	if !errors.As(r.Err, &fixed) && r.Observed != nil {
+		fixed = r.Observed.Immutable
+	}
+	if fixed == nil {
+		return
+	}
+	found["immutable "+fixed.Name] = notice{
+		reason:  "Immutable",
+		message: "a ConfigMap is immutable: until it is created anew nothing in it is added, changed or removed",
+		args:    []any{"namespace", fixed.Namespace, "name", fixed.Name, "err", fixed},
+		note:    fixed.Error(),
+	}
 }
 
 func settling(r *Result, found map[string]notice) {

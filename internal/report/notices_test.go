@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -129,5 +130,53 @@ func TestFailedReconcileIsAnEvent(t *testing.T) {
 	}
 	if s = s.Next(&Result{Observed: &register.Observation{}, Change: &register.Change{}}); s.Waiting != 0 || s.WaitingSome != nil {
 		t.Errorf("the status says %d wait: %q", s.Waiting, s.WaitingSome)
+	}
+}
+
+// An immutable ConfigMap is told by one Event with what to do, whether or not there is
+// anything to be written, and beside what cannot be read.
+func TestImmutableIsAnEvent(t *testing.T) {
+	fixed := &register.ImmutableError{Namespace: "kube-system", Name: "aws-auth"}
+	observed := &register.Observation{Immutable: fixed}
+	for name, test := range map[string]struct {
+		result  *Result
+		outcome Outcome
+		events  []string
+	}{
+		"nothing to write": {&Result{Observed: observed, Change: &register.Change{}}, Unchanged, []string{"Immutable"}},
+		"refused":          {&Result{Err: fmt.Errorf("write: %w", fixed), Observed: observed, Change: &register.Change{}}, Immutable, []string{"Immutable"}},
+		"the ledger": {
+			&Result{Err: &register.ImmutableError{Namespace: "n", Name: "rolecall-ledger"}, Observed: &register.Observation{}, Change: &register.Change{}}, Immutable, []string{"Immutable"},
+		},
+		"not readable": {
+			&Result{Err: fmt.Errorf("%w: mapRoles: %w", register.ErrMalformed, fixed), Observed: observed, Change: &register.Change{}}, Malformed, []string{"Immutable", "Malformed"},
+		},
+	} {
+		recorder := record.NewFakeRecorder(10)
+		teller := NewTeller(slog.New(slog.DiscardHandler), &Events{recorder, &corev1.ConfigMap{}})
+		for range 3 {
+			teller.Tell(test.result)
+		}
+		if got := test.result.Outcome(); got != test.outcome {
+			t.Errorf("%s: the outcome is %s, want %s", name, got, test.outcome)
+		}
+		close(recorder.Events)
+		var reasons []string
+		for event := range recorder.Events {
+			kind, rest, _ := strings.Cut(event, " ")
+			reason, note, _ := strings.Cut(rest, " ")
+			reasons = append(reasons, reason)
+			if kind != corev1.EventTypeWarning || !strings.Contains(note, "| kubectl replace --force -f -") || len(note) >= maxNote {
+				t.Errorf("%s: the Event is %q", name, event)
+			}
+		}
+		slices.Sort(reasons)
+		if !slices.Equal(reasons, test.events) {
+			t.Errorf("%s: the Events are %q, want %q", name, reasons, test.events)
+		}
+		status := (Status{}).Next(test.result)
+		if !strings.Contains(status.Error+status.Immutable, "| kubectl replace --force -f -") {
+			t.Errorf("%s: the status says %q, %q", name, status.Error, status.Immutable)
+		}
 	}
 }

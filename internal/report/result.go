@@ -63,17 +63,18 @@ const (
 	Conflict  Outcome = "conflict"  // somebody else wrote at the same time
 	Malformed Outcome = "malformed" // the register, or a list of it, cannot be read and is left alone
 	Elsewhere Outcome = "elsewhere" // another installation writes the register
+	Immutable Outcome = "immutable" // the API server takes no write until the register is made anew
 	Failed    Outcome = "error"
 )
 
 // Outcomes lists them.
 func Outcomes() []Outcome {
-	return []Outcome{Unchanged, Changed, Conflict, Malformed, Elsewhere, Failed}
+	return []Outcome{Unchanged, Changed, Conflict, Malformed, Elsewhere, Immutable, Failed}
 }
 
 // Outcome is how the reconcile went.
 func (r *Result) Outcome() Outcome {
-	elsewhere := (*register.ElsewhereError)(nil)
+	elsewhere, immutable := (*register.ElsewhereError)(nil), (*register.ImmutableError)(nil)
 	switch {
 	case errors.Is(r.Err, register.ErrConflict):
 		return Conflict
@@ -81,6 +82,8 @@ func (r *Result) Outcome() Outcome {
 		return Malformed
 	case errors.As(r.Err, &elsewhere):
 		return Elsewhere
+	case errors.As(r.Err, &immutable):
+		return Immutable
 	case r.Err != nil:
 		return Failed
 	case len(r.Observed.Unreadable) > 0:

@@ -39,7 +39,7 @@ type Status struct {
 	ConfigError *Trouble `json:"configError,omitempty"` // of an edit that is refused; the last good config is in force
 
 	Pass     time.Time `json:"pass"`             // when the last one ended
-	Result   string    `json:"result,omitempty"` // as in rolecall_reconciles_total: unchanged, changed, conflict, malformed, elsewhere, error
+	Result   string    `json:"result,omitempty"` // as in rolecall_reconciles_total: unchanged, changed, conflict, malformed, elsewhere, immutable, error
 	Error    string    `json:"error,omitempty"`  // of the last pass
 	AddOnly  bool      `json:"addOnly,omitempty"`
 	Settling Settling  `json:"settling,omitempty"` // why it only adds
@@ -47,6 +47,8 @@ type Status struct {
 	Reported int       `json:"reported"`           // node roles that live agents report
 	NoRoom   int       `json:"noRoom,omitempty"`   // new entries left out because aws-auth is full
 	History  string    `json:"history,omitempty"`  // why no revision can be kept
+
+	Immutable string `json:"immutable,omitempty"` // aws-auth takes no write, and what to do
 
 	Left     int      `json:"left,omitempty"` // changes that could not be made
 	LeftSome []string `json:"leftSome,omitempty"`
@@ -189,6 +191,10 @@ func (s Status) Next(r *Result) *Status {
 	s.Waiting, s.WaitingSome = len(r.Waiting()), nil
 	for _, text := range waitingSome(r.Waiting()) {
 		s.WaitingSome = append(s.WaitingSome, statusName(text))
+	}
+	s.Immutable = ""
+	if r.Observed != nil && r.Observed.Immutable != nil {
+		s.Immutable = statusError(r.Observed.Immutable)
 	}
 	if r.Err != nil {
 		return &s

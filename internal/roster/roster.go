@@ -39,7 +39,7 @@ const (
 	MaxReports = 1000
 
 	namePrefix = "node-role-"
-	pageSize   = 100  // a Lease can be made as large as 256 KiB
+	pageSize   = 100
 	maxARN     = 2048 // bytes, more than any that IAM gives
 	maxHolder  = 253  // bytes of a node's name
 )
@@ -64,8 +64,8 @@ type Roster struct {
 	leases coordinationv1client.LeaseInterface
 }
 
-// New returns the roster that is kept in the namespace of leases. It needs the
-// verbs get, create and update to report, and list to read all.
+// New returns the roster that is kept in the namespace of leases, as [Leases] returns
+// them. It needs the verbs get, create and update to report, and list to read all.
 func New(leases coordinationv1client.LeaseInterface) *Roster { return &Roster{leases} }
 
 // Report makes sure that there is a report of roleARN that is younger than
@@ -202,7 +202,9 @@ func (r *Roster) List(ctx context.Context, notOlder string) (ListResult, error) 
 // report: what others put there must not pile up while the pages are read.
 func slim(lease *coordinationv1.Lease) {
 	arn, holder := lease.Annotations[RoleARNAnnotation], lease.Spec.HolderIdentity
-	kept := metav1.ObjectMeta{Name: lease.Name, CreationTimestamp: lease.CreationTimestamp}
+	kept := metav1.ObjectMeta{
+		Namespace: lease.Namespace, Name: lease.Name, ResourceVersion: lease.ResourceVersion, CreationTimestamp: lease.CreationTimestamp,
+	}
 	spec := coordinationv1.LeaseSpec{HolderIdentity: holder, RenewTime: lease.Spec.RenewTime}
 	if len(arn) <= maxARN && len(ptr.Deref(holder, "")) <= maxHolder {
 		kept.Annotations = map[string]string{RoleARNAnnotation: arn}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/test/fleet"
@@ -156,4 +157,53 @@ func (c *cluster) seenAlike(leader *fleet.Node) {
 			c.T.Errorf("revision %d (-previous +current)\n%s", r.Number, diff)
 		}
 	}
+}
+
+// Two versions that lead in turn do not fight over the history: a takeover in which
+// nothing changes writes no revision, and what was kept before stays, whichever version
+// tells contents apart by their labels and annotations.
+func TestTakeoversKeepTheHistory(t *testing.T) {
+	inBothOrders(t, func(t *testing.T, first, second version) {
+		begin := full("left", "right")
+		c := newCluster(t, begin, calm...)
+		leader, standby := c.NewNode("node-a", "left"), c.NewNode("node-b", "right")
+		c.start(leader, first)
+		c.leads(leader)
+		c.start(standby, second)
+		c.settled("both report their roles")
+		c.ask(begin.with(append(begin.users, user("late", "viewers"))...))
+		c.settled("one more content")
+		c.recorded()
+		c.Change(func(cm *corev1.ConfigMap) { cm.Annotations["example.com/beat"] = "1" })
+		c.recorded()
+
+		var list revisions
+		c.answer(current, &list, "history")
+		contents := len(list.Items)
+		var before []string
+		for i := range 4 {
+			c.terminate(leader)
+			c.leads(standby)
+			c.settled("it leads")
+			c.recorded()
+			c.start(leader, []version{first, second}[i%2])
+			c.settled("the other one is back")
+			leader, standby = standby, leader
+			list = revisions{}
+			c.answer(current, &list, "history")
+			var now []string
+			for _, r := range list.Items {
+				now = append(now, fmt.Sprint(r.Number, " ", r.Name))
+			}
+			if i > 0 { // the first takeover may write whose aws-auth is
+				if diff := cmp.Diff(before, now); diff != "" {
+					t.Errorf("takeover %d changes the history (-before +after)\n%s", i+1, diff)
+				}
+			}
+			if len(now) < contents-1 { // heartbeats of the version before are one content
+				t.Errorf("%d revisions are left of %d: %q", len(now), contents, now)
+			}
+			before = now
+		}
+	})
 }

@@ -12,7 +12,7 @@ func TestTheSameTextIsNotReadAgain(t *testing.T) {
 	var r Register
 	read := func(text string) *awsauth.Document {
 		t.Helper()
-		return r.parse(map[string]string{"mapRoles": text})
+		return r.parse(version("1", text))
 	}
 	const one, other, broken = "- rolearn: a\n", "- rolearn: b\n", "- rolearn: {\n"
 	first := read(one)

@@ -155,6 +155,7 @@ func (r *Register) Observe(ctx context.Context, rules register.Rules) (*register
 		Approved:   Approved(cm.Annotations[ApprovalAnnotation], r.opts.Now()),
 		Unrestored: left,
 		Elsewhere:  elsewhere,
+		Immutable:  immutable(cm, r.opts.AWSAuthNamespace),
 		Before:     cm.Data,
 		Handle:     h,
 	}
@@ -208,7 +209,7 @@ func (r *Register) understand(ctx context.Context, rules register.Rules, cm *cor
 		doc, restores, err = r.understandDeleted(ctx, rules, cm, state)
 		return doc, restores, nil, err
 	}
-	doc = r.parse(cm.Data)
+	doc = r.parse(cm)
 	broken := doc.Unreadable()
 	if len(broken) == 0 {
 		r.restorer.read(cm)
@@ -220,7 +221,7 @@ func (r *Register) understand(ctx context.Context, rules register.Rules, cm *cor
 	if restores, left = r.restorer.unreadable(ctx, cm, broken); restores == nil {
 		return doc, nil, left, nil
 	}
-	return awsauth.ParseReadable(restores.base.Data), restores, left, nil
+	return parseWhole(restores.base), restores, left, nil
 }
 
 var errRefused = errors.New("it is left alone, for safety.onMalformed is refuse")
@@ -242,16 +243,50 @@ func (r *Register) understandDeleted(ctx context.Context, rules register.Rules, 
 	if restores == nil {
 		return empty, nil, nil // of what it was only the managed entries are known
 	}
-	return awsauth.ParseReadable(restores.base.Data), restores, nil
+	return parseWhole(restores.base), restores, nil
 }
 
 // parse reads aws-auth. A text that is the one read or written last is known: to
 // compare 1 MiB takes a hundredth of what reading it does.
-func (r *Register) parse(data map[string]string) *awsauth.Document {
-	if r.parsed == nil || !maps.Equal(r.parsed.Data(), data) {
-		r.parsed = awsauth.ParseReadable(data)
+func (r *Register) parse(cm *corev1.ConfigMap) *awsauth.Document {
+	for _, key := range awsauth.Keys {
+		if _, binary := cm.BinaryData[key]; binary {
+			return parseWhole(cm)
+		}
+	}
+	if r.parsed == nil || len(r.parsed.Unreadable()) > 0 || !maps.Equal(r.parsed.Data(), cm.Data) {
+		r.parsed = parseWhole(cm)
 	}
 	return r.parsed
+}
+
+func parseWhole(cm *corev1.ConfigMap) *awsauth.Document {
+	return awsauth.ParseConfigMap(cm.Data, cm.BinaryData)
+}
+
+// immutable says that a ConfigMap takes no write; nil: it does.
+func immutable(cm *corev1.ConfigMap, namespace string) *register.ImmutableError {
+	if cm.Immutable == nil || !*cm.Immutable {
+		return nil
+	}
+	return &register.ImmutableError{Namespace: namespace, Name: cm.Name}
+}
+
+// takesWrite says that a write of the change would be refused, before any part of it is
+// made: labels and annotations of an immutable ConfigMap can be written, its data can't.
+func (r *Register) takesWrite(h *observation, p *Plan) error {
+	if fixed := immutable(h.cm, r.opts.AWSAuthNamespace); fixed != nil {
+		switch {
+		case h.restores != nil:
+			return fmt.Errorf("%w: %s: %w", register.ErrMalformed, h.restores.broken, fixed)
+		case p.Writes():
+			return fixed
+		}
+	}
+	if fixed := immutable(h.ledger.cm, r.opts.Namespace); fixed != nil && (p.Ahead != nil || p.Settled != nil) {
+		return fixed
+	}
+	return nil
 }
 
 // Prepare implements [register.Register].
@@ -272,19 +307,27 @@ func (r *Register) Commit(ctx context.Context, o *register.Observation, c *regis
 	h, p := o.Handle.(*observation), c.Handle.(*Plan) //nolint:errcheck,forcetypeassert // Observe and Prepare made them
 	out := &register.Written{}
 	ledger := h.ledger
+	found := record{cm: h.cm}
+	if h.restores == nil {
+		found.broken = why(h.doc.Unreadable())
+	} else {
+		found.broken = h.restores.broken
+	}
+	if err := r.takesWrite(h, p); err != nil {
+		r.record(ctx, found, out)
+		return out, err
+	}
 	if !p.Writes() && h.restores == nil && !h.claims {
-		r.record(ctx, h.cm, out, "", "")
+		r.record(ctx, found, out)
 		return out, r.settle(ctx, ledger, p)
 	}
 	takes := p.TakesAway()
 	var lost error // why nothing has the broken text
 	switch {
 	case h.restores != nil && !h.restores.deleted:
-		// Nothing else will have it. Where it can't be kept, restoring still goes first.
-		_, lost = r.restorer.recordNow(ctx, h.cm, "", "", h.restores.broken)
-		r.opts.Wrote("revision", lost)
+		lost = r.recordBroken(ctx, found)
 	case takes:
-		r.record(ctx, h.cm, out, "", "")
+		r.record(ctx, found, out)
 	}
 	if p.Ahead != nil {
 		next, err := r.writeLedger(ctx, ledger, p.Ahead)
@@ -300,15 +343,15 @@ func (r *Register) Commit(ctx context.Context, o *register.Observation, c *regis
 	out.Wrote, out.Version = true, written.ResourceVersion
 	r.parsed = p.After
 	r.restorer.read(written)
-	why := reason(h.restores, p)
-	r.diary.wrote(h.cm, written, why)
+	because := reason(h.restores, p)
+	r.diary.wrote(h.cm, written, because)
 	if err := r.settle(ctx, ledger, p); err != nil {
 		return out, err
 	}
 	if h.restores == nil && !takes {
-		r.record(ctx, h.cm, out, "", "")
+		r.record(ctx, found, out)
 	}
-	r.record(ctx, written, out, "rolecall on "+r.opts.NodeName, why)
+	r.record(ctx, record{cm: written, who: "rolecall on " + r.opts.NodeName, why: because, broken: why(p.After.Unreadable())}, out)
 	if lost != nil {
 		out.History = fmt.Errorf("the text of aws-auth that could not be read is lost: %w", lost)
 	}
@@ -377,16 +420,25 @@ func (r *Register) settle(ctx context.Context, ledger *ledgerObject, p *Plan) er
 
 // record keeps a content in the history. That it can't is told and hinders
 // nothing: nodes must get in all the same.
-func (r *Register) record(ctx context.Context, cm *corev1.ConfigMap, out *register.Written, who, why string) {
-	before := r.restorer.recorded
-	again, err := r.restorer.record(ctx, cm, who, why)
+func (r *Register) record(ctx context.Context, rec record, out *register.Written) {
+	done, again, err := r.restorer.record(ctx, rec)
 	out.History = r.restorer.err
 	if again > 0 && (out.Again == 0 || again < out.Again) {
 		out.Again = again
 	}
-	if err != nil || r.restorer.recorded != before {
+	if done {
 		r.opts.Wrote("revision", err)
 	}
+}
+
+// recordBroken keeps what the authenticator cannot read before it is restored: nothing
+// else will have it. Where it can't be kept, or not soon, restoring still goes first.
+func (r *Register) recordBroken(ctx context.Context, rec record) error {
+	ctx, cancel := context.WithTimeout(ctx, recordPatience)
+	defer cancel()
+	err := r.restorer.recordNow(ctx, rec)
+	r.opts.Wrote("revision", err)
+	return err
 }
 
 // ledgerObject is the ledger with the ConfigMap that it was read from.

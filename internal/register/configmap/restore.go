@@ -25,6 +25,14 @@ const (
 	recordEvery = 10 * time.Second
 	recordBurst = 6
 
+	// describeEvery is the pace at which labels and annotations are recorded that change
+	// while the content stays the same.
+	describeEvery = 10 * time.Minute
+
+	// recordPatience is how long a broken text may take to be recorded before aws-auth
+	// is restored: everybody is locked out.
+	recordPatience = 5 * time.Second
+
 	// seenMax is how many contents the watch saw since the last pass are kept.
 	seenMax = 8
 )
@@ -44,8 +52,15 @@ type restorer struct {
 	// Of the reconciles alone:
 	good     *corev1.ConfigMap // what a reconcile could read, or wrote, last
 	missed   time.Time         // when aws-auth was missed first; zero while it is there
-	recorded string            // resourceVersion that was recorded last
+	recorded string            // resourceVersion that was recorded last, or needed no record
+	kept     kept              // what was recorded last
 	err      error             // of the last try to record
+}
+
+// kept is what a term has recorded last.
+type kept struct {
+	key, id   string    // of the content
+	described time.Time // when labels or annotations alone were recorded last; zero for not yet
 }
 
 func newRestorer(revisions *history.Store, now func() time.Time) *restorer {
@@ -109,27 +124,34 @@ type former struct {
 	what string // for people
 }
 
-// formers are what aws-auth was, the newest first. Without revisions it goes
-// on with what this term saw.
-func (p *restorer) formers(ctx context.Context) ([]former, error) {
+// remembered are the formers that this term saw itself, the newest first.
+func (p *restorer) remembered() []former {
 	var out []former
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, cm := range slices.Backward(p.seen) {
 		if p.good != nil && !later(cm.ResourceVersion, p.good.ResourceVersion) {
 			continue // the watch was late: a reconcile has read what came after it
 		}
 		out = append(out, former{content(cm), "as it was a moment ago"})
 	}
-	p.mu.Unlock()
 	if p.good != nil {
 		out = append(out, former{content(p.good), "as it was a moment ago"})
 	}
+	return out
+}
+
+// formers are what aws-auth was, the newest first, also what could not be read. Without
+// revisions it goes on with what this term saw. That nobody may list the revisions is
+// no error: nobody will ever know more, and the notice of the history tells.
+func (p *restorer) formers(ctx context.Context) ([]former, error) {
+	out := p.remembered()
 	revisions, err := call(ctx, p.revisions.List)
+	if apierrors.IsForbidden(err) {
+		err = nil
+	}
 	for i := range revisions {
 		r := &revisions[i]
-		if r.Broken != "" {
-			continue
-		}
 		c, readErr := r.Content()
 		if readErr != nil {
 			err = errors.Join(err, readErr)
@@ -140,38 +162,77 @@ func (p *restorer) formers(ctx context.Context) ([]former, error) {
 	return out, err
 }
 
+// good reports whether the authenticator could read it all.
+func (f *former) good() bool {
+	return len(awsauth.ParseConfigMap(f.Data, f.BinaryData).Unreadable()) == 0
+}
+
+// hasGood reports whether the authenticator could read a key of it.
+func (f *former) hasGood(key string) bool {
+	if _, binary := f.BinaryData[key]; binary {
+		return false
+	}
+	_, err := awsauth.Parse(map[string]string{key: f.Data[key]})
+	return err == nil
+}
+
 // later reports whether what has the resourceVersion a was written after what has b.
 func later(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order > 0
 }
 
-// record keeps what aws-auth holds as a revision, unless that is done already
-// or contents change too fast; then it is done later, and again says when.
-func (p *restorer) record(ctx context.Context, cm *corev1.ConfigMap, who, why string) (again time.Duration, err error) {
-	if cm.ResourceVersion == "" || cm.ResourceVersion == p.recorded {
-		return 0, nil
-	}
-	if !p.limit.AllowN(p.now(), 1) {
-		return recordEvery, nil
-	}
-	_, p.err = p.recordNow(ctx, cm, who, why, "")
-	return 0, p.err
+// A record is what is kept as a revision: aws-auth, and what is said of it.
+type record struct {
+	cm       *corev1.ConfigMap
+	who, why string // empty: whoever wrote it last
+	broken   string // why the authenticator can't read it; empty: it can
 }
 
-func (p *restorer) recordNow(ctx context.Context, cm *corev1.ConfigMap, who, why, broken string) (int64, error) {
-	r := history.Revision{Who: who, Why: why, Version: cm.ResourceVersion, Broken: broken, At: p.now()}
-	if who == "" {
+// record keeps what aws-auth holds as a revision, unless that is done already
+// or contents change too fast; then it is done later, and again says when. done
+// reports whether there was anything to record.
+func (p *restorer) record(ctx context.Context, rec record) (done bool, again time.Duration, err error) {
+	if rec.cm.ResourceVersion == "" || rec.cm.ResourceVersion == p.recorded {
+		return false, 0, nil
+	}
+	c := content(rec.cm)
+	switch key := c.Key(); {
+	case p.err != nil: // what there is of it is not known
+	case p.kept.id == c.ID():
+		p.recorded = rec.cm.ResourceVersion
+		return false, 0, nil
+	case p.kept.key == key:
+		if left := describeEvery - p.now().Sub(p.kept.described); left > 0 {
+			return false, left, nil
+		}
+	}
+	if !p.limit.AllowN(p.now(), 1) {
+		return false, recordEvery, nil
+	}
+	p.err = p.recordNow(ctx, rec)
+	return true, 0, p.err
+}
+
+func (p *restorer) recordNow(ctx context.Context, rec record) error {
+	c := content(rec.cm)
+	r := history.Revision{Who: rec.who, Why: rec.why, Version: rec.cm.ResourceVersion, Broken: rec.broken, At: p.now()}
+	if rec.who == "" {
 		var at time.Time
-		if r.Who, at = history.LastWriter(cm, FieldManager); !at.IsZero() {
+		if r.Who, at = history.LastWriter(rec.cm, FieldManager); !at.IsZero() {
 			r.At = at
 		}
 	}
-	number, err := call(ctx, func(ctx context.Context) (int64, error) { return p.revisions.Record(ctx, r, content(cm)) })
+	_, err := call(ctx, func(ctx context.Context) (int64, error) { return p.revisions.Record(ctx, r, c) })
 	if err == nil {
-		p.recorded = cm.ResourceVersion
+		next := kept{key: c.Key(), id: c.ID()}
+		if next.key == p.kept.key {
+			next.described = p.now()
+		}
+		p.kept = next
+		p.recorded = rec.cm.ResourceVersion
 	}
-	return number, err
+	return err
 }
 
 // content is what is kept of aws-auth: all but those of our own annotations that are
@@ -202,17 +263,26 @@ func (m *restoration) String() string {
 	return fmt.Sprintf("aws-auth could not be read (%s): put back %s %s", m.broken, strings.Join(m.keys, ", "), m.from)
 }
 
-// deleted works out what is put back for cm, which was deleted. It returns nil if
-// aws-auth never was there.
+// deleted works out what is put back for cm, which was deleted: the newest content
+// that can be read, with the newest labels and annotations that are known. It returns
+// nil if aws-auth never was there.
 func (p *restorer) deleted(ctx context.Context, cm *corev1.ConfigMap) (*restoration, error) {
-	formers, err := p.knownFormers(ctx)
-	for _, f := range formers {
-		if _, err := awsauth.Parse(f.Data); err != nil {
-			continue
+	restored := func(formers []former) *restoration {
+		for i := range formers {
+			if f := &formers[i]; f.good() {
+				base := cm.DeepCopy()
+				base.Data, base.BinaryData, base.Labels, base.Annotations = f.Data, f.BinaryData, formers[0].Labels, formers[0].Annotations
+				return &restoration{base: base, deleted: true, from: f.what}
+			}
 		}
-		base := cm.DeepCopy()
-		base.Data, base.BinaryData, base.Labels, base.Annotations = f.Data, f.BinaryData, f.Labels, f.Annotations
-		return &restoration{base: base, deleted: true, from: f.what}, nil
+		return nil
+	}
+	if m := restored(p.remembered()); m != nil {
+		return m, nil // however long the history may take
+	}
+	formers, err := p.formers(ctx)
+	if m := restored(formers); m != nil {
+		return m, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("aws-auth is gone, and what it was is not known: %w", err)
@@ -222,30 +292,33 @@ func (p *restorer) deleted(ctx context.Context, cm *corev1.ConfigMap) (*restorat
 
 // unreadable works out what is put back into cm, of which broken are the keys that
 // cannot be read; nil for nothing. The error says which of them have no known good
-// text: they are left as they are.
+// text: they are left as they are. The history is asked where this term has not seen a
+// good text itself.
 func (p *restorer) unreadable(ctx context.Context, cm *corev1.ConfigMap, broken []*awsauth.ParseError) (*restoration, error) {
-	formers, historyErr := p.knownFormers(ctx)
+	known := func(formers []former, key string) *former {
+		if i := slices.IndexFunc(formers, func(f former) bool { return f.hasGood(key) }); i >= 0 {
+			return &formers[i]
+		}
+		return nil
+	}
+	var historyErr error
+	formers := p.remembered()
+	if slices.ContainsFunc(broken, func(b *awsauth.ParseError) bool { return known(formers, b.Key) == nil }) {
+		formers, historyErr = p.formers(ctx)
+	}
 	m := &restoration{base: cm.DeepCopy()}
 	var from, why []string
 	var errs []error
 	for _, b := range broken {
-		key := b.Key
-		i := slices.IndexFunc(formers, func(f former) bool {
-			_, err := awsauth.Parse(map[string]string{key: f.Data[key]})
-			return err == nil
-		})
-		if i < 0 {
-			errs = append(errs, errors.Join(fmt.Errorf("no good text of %s is known: fix it by hand", key), historyErr))
+		f := known(formers, b.Key)
+		if f == nil {
+			errs = append(errs, errors.Join(fmt.Errorf("no good text of %s is known: fix it by hand, rolecall lint says how", b.Key), historyErr))
 			continue
 		}
-		m.keys, why = append(m.keys, key), append(why, b.Error())
-		if text, ok := formers[i].Data[key]; ok {
-			m.base.Data[key] = text
-		} else {
-			delete(m.base.Data, key)
-		}
-		if !slices.Contains(from, formers[i].what) {
-			from = append(from, formers[i].what)
+		m.keys, why = append(m.keys, b.Key), append(why, b.Error())
+		m.put(b.Key, f)
+		if !slices.Contains(from, f.what) {
+			from = append(from, f.what)
 		}
 	}
 	if len(m.keys) == 0 {
@@ -255,12 +328,26 @@ func (p *restorer) unreadable(ctx context.Context, cm *corev1.ConfigMap, broken 
 	return m, errors.Join(errs...)
 }
 
-// knownFormers are the formers. That nobody may list the revisions is no error:
-// nobody will ever know more, and the notice of the history tells.
-func (p *restorer) knownFormers(ctx context.Context) ([]former, error) {
-	formers, err := p.formers(ctx)
-	if apierrors.IsForbidden(err) {
-		err = nil
+// put has a key as it was. What stood under it in binaryData goes: the API server takes
+// no key that is in both.
+func (m *restoration) put(key string, f *former) {
+	delete(m.base.BinaryData, key)
+	text, ok := f.Data[key]
+	if !ok {
+		delete(m.base.Data, key)
+		return
 	}
-	return formers, err
+	if m.base.Data == nil {
+		m.base.Data = map[string]string{}
+	}
+	m.base.Data[key] = text
+}
+
+// why says in one text why keys can't be read, "" where all can.
+func why(broken []*awsauth.ParseError) string {
+	texts := make([]string, len(broken))
+	for i, b := range broken {
+		texts[i] = b.Error()
+	}
+	return strings.Join(texts, "; ")
 }

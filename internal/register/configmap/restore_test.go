@@ -167,7 +167,7 @@ func TestRecordingIsPaced(t *testing.T) {
 	var again time.Duration
 	for i := range 30 {
 		var err error
-		if again, err = p.record(t.Context(), version(string(rune('a'+i)), entryOf(string(rune('a'+i)))), "", ""); err != nil {
+		if _, again, err = p.record(t.Context(), record{cm: version(string(rune('a'+i)), entryOf(string(rune('a'+i))))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -182,10 +182,10 @@ func TestRecordingIsPaced(t *testing.T) {
 		t.Errorf("%d revisions of 30 contents, again in %s, want %d and %s", n, again, recordBurst, recordEvery)
 	}
 	now = now.Add(again)
-	if again, err := p.record(t.Context(), version("last", entryOf("last")), "", ""); err != nil || again != 0 || count() != recordBurst+1 {
+	if _, again, err := p.record(t.Context(), record{cm: version("last", entryOf("last"))}); err != nil || again != 0 || count() != recordBurst+1 {
 		t.Errorf("afterwards: again in %s, %v, %d revisions", again, err, count())
 	}
-	if _, err := p.record(t.Context(), version("last", entryOf("last")), "", ""); err != nil || count() != recordBurst+1 {
+	if _, _, err := p.record(t.Context(), record{cm: version("last", entryOf("last"))}); err != nil || count() != recordBurst+1 {
 		t.Errorf("the same once more: %v, %d revisions", err, count())
 	}
 }
