@@ -144,11 +144,11 @@ func (f *exportFlags) listed(ctx context.Context, x *migrate.Export, stdin io.Re
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	cm, err := o.awsAuth(exportManager, dryRunNone).Get(ctx)
+	cm, exists, err := o.awsAuth(exportManager, dryRunNone).Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if cm.ResourceVersion == "" {
+	if !exists {
 		return nil, fmt.Errorf("there is no %s in the cluster: give a file with -f, or see rolecall history", o.name())
 	}
 	doc, err := awsauth.Parse(cm.Data)

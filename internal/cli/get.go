@@ -152,11 +152,12 @@ func (e *listedEntry) why() string {
 
 func (f *getFlags) run(ctx context.Context, o *objects, kinds []awsauth.Kind, args []string, stdout, stderr io.Writer) error {
 	var cm *corev1.ConfigMap
+	var exists bool
 	var known ledgerAnswer
 	var err error
 	// One after the other they would take twice as long.
 	var both sync.WaitGroup
-	both.Go(func() { cm, err = o.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx) })
+	both.Go(func() { cm, exists, err = o.awsAuth(configmap.FieldManager, dryRunNone).Read(ctx) })
 	if f.output != "name" {
 		both.Go(func() { known = o.askLedger(ctx) })
 	}
@@ -164,7 +165,7 @@ func (f *getFlags) run(ctx context.Context, o *objects, kinds []awsauth.Kind, ar
 	if err != nil {
 		return err
 	}
-	if cm.ResourceVersion == "" {
+	if !exists {
 		return missing(o)
 	}
 	doc, broken := readable(cm.Data)

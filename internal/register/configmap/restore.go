@@ -149,7 +149,7 @@ func later(a, b string) bool {
 // record keeps what aws-auth holds as a revision, unless that is done already
 // or contents change too fast; then it is done later, and again says when.
 func (p *restorer) record(ctx context.Context, cm *corev1.ConfigMap, who, why string) (again time.Duration, err error) {
-	if cm.ResourceVersion == "" || cm.ResourceVersion == p.recorded {
+	if cm.ResourceVersion == p.recorded {
 		return 0, nil
 	}
 	if !p.limit.AllowN(p.now(), 1) {
