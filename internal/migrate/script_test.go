@@ -265,7 +265,9 @@ func TestExportPaths(t *testing.T) {
 				t.Errorf("%s, %+v: want %s in\n%s", format, tc, arn, text)
 			}
 			guessed := tc.center == ""
-			told := slices.ContainsFunc(x.AllNotes(), func(n string) bool { return strings.Contains(n, arn) && strings.Contains(n, "--identity-center-region") })
+			told := slices.ContainsFunc(x.AllNotes(), func(n string) bool {
+				return strings.Contains(n, arn) && strings.Contains(n, "--identity-center-region")
+			})
 			if told != guessed || strings.Count(text, "give --identity-center-region") != map[bool]int{true: 2}[guessed] {
 				t.Errorf("%s, %+v: a guess is told: %t, want %t\n%s", format, tc, told, guessed, text)
 			}

@@ -22,7 +22,8 @@ func FromSSOWrapper(file string, data []byte) (*Result, error) {
 	for _, doc := range docs {
 		args, values := doc.container("args"), doc.field("sourceConfigmap")
 		switch {
-		case formatOf(doc) == AWSAuth:
+		case d.object(doc):
+		case isAWSAuthText(doc):
 			d.items = append(d.items, d.awsAuth(doc)...)
 			if doc.field("kind").scalar() == "ConfigMap" {
 				d.note(doc, "the ConfigMap can be mounted as it is, in place of this config or beside it: rolecall reads its keys mapRoles, mapUsers and mapAccounts, permissionset and $ACCOUNTID too")

@@ -27,6 +27,7 @@ func FromTerraform(file string, data []byte) (*Result, error) {
 		d.failAt(1, "the file has %d bytes: give one of at most %d MiB", len(data), maxSize>>20)
 	case len(trimmed) == 0:
 		d.failAt(1, "the file is empty: %s", terraformFormats)
+	case t.manifests(data):
 	case trimmed[0] == '{':
 		t.json(data)
 	default:
@@ -36,6 +37,33 @@ func FromTerraform(file string, data []byte) (*Result, error) {
 		d.failAt(1, "nothing in it writes aws-auth: %s", terraformFormats)
 	}
 	return d.result()
+}
+
+// manifests reads a file that holds Kubernetes' objects and no Terraform: those of
+// other controllers, which are known, are imported.
+func (t *terraform) manifests(data []byte) bool {
+	r := new(reader)
+	docs := flatten(r.documents(data))
+	object := func(doc value) bool {
+		return doc.field("kind").is() && doc.field("apiVersion").is() || isAuthenticator(doc)
+	}
+	if len(r.problems) > 0 || !slices.ContainsFunc(docs, object) {
+		return false
+	}
+	for _, doc := range docs {
+		switch {
+		case t.object(doc):
+			t.found = true
+		case len(docs) > 1:
+			t.note(doc, "the document is not read: it is no Terraform")
+		default:
+			t.problem(doc, "the text is no HCL, but YAML of a %s: %s; or see what it holds with: rolecall import FILE", quote(doc.field("kind").scalar()), terraformFormats)
+		}
+	}
+	if !t.found {
+		t.failAt(1, "the text is no HCL, but YAML: %s; or: rolecall import FILE", terraformFormats)
+	}
+	return true
 }
 
 const terraformFormats = "give a .tf or .tfvars file with aws_auth_roles, aws_auth_users or aws_auth_accounts of terraform-aws-eks, or the output of terraform show -json"

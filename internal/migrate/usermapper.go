@@ -48,12 +48,18 @@ func FromUserMapper(file string, data []byte, over []Setting) (*Result, error) {
 	for _, s := range over {
 		settings[s.Name] = setting{value{node: &yaml.Node{}, line: 1, key: s.Name, file: s.From}, s.Value}
 	}
+	if len(settings) == 0 && len(d.objects) > 0 {
+		return d.result()
+	}
 	if len(settings) == 0 && len(d.problems) == 0 {
 		d.failAt(1, "none of iam-eks-user-mapper's settings is there: give the values of its Helm chart, its Deployment, its environment as lines of NAME=VALUE, or its flags, such as --iam-k8s-groups")
 	}
 	d.mapperSettings(settings)
 	return d.result()
 }
+
+// mapperSections are the sections of the Helm chart's values.
+var mapperSections = []string{"adminsUsersArns", "groupUsersSync", "sso", "karpenter"}
 
 var envLine = regexp.MustCompile(`^\s*(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)$`)
 
@@ -87,9 +93,10 @@ func (d *draft) mapperFile(settings map[string]setting, data []byte) {
 			}
 			d.mapperArgs(settings, append(command.items(), args.items()...))
 		case slices.ContainsFunc(doc.fields(), func(f field) bool {
-			return slices.Contains([]string{"adminsUsersArns", "groupUsersSync", "sso", "karpenter"}, f.name)
+			return slices.Contains(mapperSections, f.name)
 		}):
 			d.mapperValues(settings, doc)
+		case d.object(doc):
 		case len(docs) > 1:
 			d.note(doc, "the document is not read: it has none of iam-eks-user-mapper's settings")
 		default:
