@@ -83,8 +83,8 @@ const (
 func (e *Editor) Get(ctx context.Context) (*Document, error) {
 	r := run{editor: e, left: e.Timeout}
 	for {
-		cm, err := r.get(ctx)
-		if err == nil && cm.ResourceVersion == "" {
+		cm, exists, err := r.get(ctx)
+		if err == nil && !exists {
 			return nil, ErrMissing
 		}
 		if err == nil {
@@ -150,7 +150,21 @@ type run struct {
 	looked    bool    // after an error of which nobody knows that it can pass
 	lost      *Edited // a write that got no answer that tells
 	lostData  map[string]string
-	lostFrom  string // the resourceVersion that it was planned for
+	lostFrom  *corev1.ConfigMap // what it was planned for; nil where there was none
+}
+
+// moved reports whether aws-auth has been written since the lost write was
+// planned. Where the client keeps no resourceVersions, its data tell.
+func (r *run) moved(cm *corev1.ConfigMap, exists bool) bool {
+	switch {
+	case exists != (r.lostFrom != nil):
+		return true
+	case !exists:
+		return false
+	case cm.ResourceVersion == "" && r.lostFrom.ResourceVersion == "":
+		return !maps.Equal(cm.Data, r.lostFrom.Data)
+	}
+	return cm.ResourceVersion != r.lostFrom.ResourceVersion
 }
 
 // until tries until it is done, or an error is there to stay.
@@ -176,27 +190,27 @@ func (f final) Unwrap() error { return f.error }
 
 // try reads, edits and writes once.
 func (r *run) try(ctx context.Context) (*Edited, error) {
-	cm, err := r.get(ctx)
+	cm, exists, err := r.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.lost != nil && cm.ResourceVersion != r.lostFrom && maps.Equal(cm.Data, r.lostData) {
+	moved := r.lost != nil && r.moved(cm, exists)
+	if moved && exists && maps.Equal(cm.Data, r.lostData) {
 		return r.found(cm), nil
 	}
-	missing := cm.ResourceVersion == ""
-	if missing && r.existed {
+	if !exists && r.existed {
 		return nil, final{ErrDeleted}
 	}
-	r.existed = r.existed || !missing
+	r.existed = r.existed || exists
 	before, err := Parse(cm.Data)
 	if err != nil {
 		return nil, final{err}
 	}
-	if r.lost != nil && r.once && cm.ResourceVersion != r.lostFrom {
+	if moved && r.once {
 		return nil, final{ErrUnknownOutcome}
 	}
 	after, changes, err := r.change(before, r.lost != nil)
-	if missing && !r.creates {
+	if !exists && !r.creates {
 		if nf := (*NotFoundError)(nil); err == nil || errors.As(err, &nf) {
 			err = errors.Join(ErrMissing, err)
 		}
@@ -205,12 +219,12 @@ func (r *run) try(ctx context.Context) (*Edited, error) {
 		return nil, final{err}
 	}
 	if len(changes) == 0 {
-		if r.lost != nil && cm.ResourceVersion != r.lostFrom {
+		if moved {
 			return r.found(cm), nil
 		}
 		return &Edited{Before: before, After: after, ResourceVersion: cm.ResourceVersion}, nil
 	}
-	edited := &Edited{Before: before, After: after, Changes: changes, Creates: missing}
+	edited := &Edited{Before: before, After: after, Changes: changes, Creates: !exists}
 	if r.editor.Review != nil {
 		if err := r.editor.Review(ctx, edited); err != nil {
 			return nil, final{err}
@@ -220,7 +234,7 @@ func (r *run) try(ctx context.Context) (*Edited, error) {
 	write.Data = after.Data()
 	var written *corev1.ConfigMap
 	err = r.bounded(ctx, func(ctx context.Context) (err error) {
-		written, err = r.editor.Store.Put(ctx, write)
+		written, err = r.editor.Store.put(ctx, write, exists)
 		return err
 	})
 	if err == nil {
@@ -228,7 +242,9 @@ func (r *run) try(ctx context.Context) (*Edited, error) {
 		return edited, nil
 	}
 	if mayBeDone(err) {
-		r.lost, r.lostData, r.lostFrom = edited, write.Data, cm.ResourceVersion
+		if r.lost, r.lostData, r.lostFrom = edited, write.Data, nil; exists {
+			r.lostFrom = cm
+		}
 	}
 	return nil, err
 }
@@ -239,13 +255,12 @@ func (r *run) found(cm *corev1.ConfigMap) *Edited {
 	return r.lost
 }
 
-func (r *run) get(ctx context.Context) (*corev1.ConfigMap, error) {
-	var cm *corev1.ConfigMap
-	err := r.bounded(ctx, func(ctx context.Context) (err error) {
-		cm, err = r.editor.Store.Get(ctx)
+func (r *run) get(ctx context.Context) (cm *corev1.ConfigMap, exists bool, err error) {
+	err = r.bounded(ctx, func(ctx context.Context) (err error) {
+		cm, exists, err = r.editor.Store.Read(ctx)
 		return err
 	})
-	return cm, err
+	return cm, exists, err
 }
 
 // errTimeout says that a request took longer than it may.

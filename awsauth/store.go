@@ -29,7 +29,9 @@ type ConfigMaps interface {
 var ErrConflict = errors.New("somebody else has written it since it was read")
 
 // A Store reads and writes one ConfigMap, never without the resourceVersion
-// that was read. It keeps no state and is safe for concurrent use.
+// that was read. Whether the ConfigMap exists is known by the client's answer
+// alone: client-go's fake clientset keeps no resourceVersions, and works too. It
+// keeps no state and is safe for concurrent use.
 type Store struct {
 	client       ConfigMaps
 	name         string
@@ -42,37 +44,72 @@ func NewStore(client ConfigMaps, name, fieldManager string) *Store {
 	return &Store{client, name, fieldManager}
 }
 
-// Get reads the ConfigMap. One that does not exist comes back empty, without a
-// resourceVersion.
+// Get reads the ConfigMap. One that does not exist comes back empty, with its name
+// alone; [Store.Read] tells it from one that is empty.
 func (s *Store) Get(ctx context.Context) (*corev1.ConfigMap, error) {
-	cm, err := s.client.Get(ctx, s.name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: s.name}}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read ConfigMap %s: %w", s.name, err)
-	}
-	return cm, nil
+	cm, _, err := s.Read(ctx)
+	return cm, err
 }
 
-// Put writes the ConfigMap that [Store.Get] returned, with its data changed:
-// an Update with the resourceVersion that was read, or a Create where there
-// was none. It returns what the API server made of it. The error matches
-// [ErrConflict] where somebody else was first. After any other error the
+// Read reads the ConfigMap, and reports whether it exists. One that does not comes
+// back empty, with its name alone, for [Store.Put] to create.
+func (s *Store) Read(ctx context.Context) (cm *corev1.ConfigMap, exists bool, err error) {
+	cm, err = s.client.Get(ctx, s.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: s.name}}, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read ConfigMap %s: %w", s.name, err)
+	}
+	return cm, true, nil
+}
+
+// Put writes the ConfigMap that [Store.Get] or [Store.Read] returned, with its
+// data changed: an Update with the resourceVersion that was read, or a Create
+// where there was none. It returns what the API server made of it. The error
+// matches [ErrConflict] where somebody else was first. After any other error the
 // write may have been done all the same.
+//
+// An API server gives every object a resourceVersion. A stand-in that gives none,
+// such as client-go's fake clientset, can't tell that somebody else was first:
+// there, a ConfigMap that was read is written over the one that is there.
 func (s *Store) Put(ctx context.Context, cm *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	if cm.ResourceVersion != "" {
+		return s.put(ctx, cm, true)
+	}
+	out, err := s.put(ctx, cm, false)
+	if !apierrors.IsAlreadyExists(err) {
+		return out, err
+	}
+	live, exists, readErr := s.Read(ctx)
+	if readErr != nil || !exists || live.ResourceVersion != "" {
+		return nil, err // somebody else has created it
+	}
+	return s.put(ctx, cm, true)
+}
+
+// put is Put where it is known whether the ConfigMap existed when it was read.
+func (s *Store) put(ctx context.Context, cm *corev1.ConfigMap, exists bool) (*corev1.ConfigMap, error) {
 	var out *corev1.ConfigMap
 	var err error
-	if cm.ResourceVersion == "" {
+	switch {
+	case !exists:
 		out, err = s.client.Create(ctx, cm, metav1.CreateOptions{FieldManager: s.fieldManager})
-	} else {
+	case cm.ResourceVersion == "" && cm.UID != "":
+		// An API server's object, whose resourceVersion got lost on the way: without
+		// it the Update would overwrite whatever others have written.
+		return nil, fmt.Errorf("write ConfigMap %s: %w", s.name, errVersionless)
+	default:
 		out, err = s.client.Update(ctx, cm, metav1.UpdateOptions{FieldManager: s.fieldManager})
 	}
 	switch {
 	case err == nil:
 		return out, nil
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), cm.ResourceVersion != "" && apierrors.IsNotFound(err):
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), exists && apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("write ConfigMap %s: %w: %w", s.name, ErrConflict, err)
 	}
 	return nil, fmt.Errorf("write ConfigMap %s: %w", s.name, err)
 }
+
+// errVersionless says that a write would skip the resourceVersion.
+var errVersionless = errors.New("the client returned it without its resourceVersion, so a write could undo what others wrote: use a client that keeps the object's metadata")

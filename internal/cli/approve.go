@@ -313,11 +313,11 @@ func (f *approveFlags) annotate(ctx context.Context, o *objects, ids []string, u
 	store := o.awsAuth(approveManager, f.dryRun)
 	overtaken := func(err error) bool { return errors.Is(err, awsauth.ErrConflict) && ctx.Err() == nil }
 	return retry.OnError(retry.DefaultBackoff, overtaken, func() error {
-		cm, err := store.Get(ctx)
+		cm, exists, err := store.Read(ctx)
 		if err != nil {
 			return err
 		}
-		if cm.ResourceVersion == "" {
+		if !exists {
 			return fmt.Errorf("there is no %s: the leader puts a deleted one back by itself; see rolecall history", o.name())
 		}
 		value := cm.Annotations[configmap.ApprovalAnnotation]

@@ -37,6 +37,7 @@ type exportFlags struct {
 	file    string
 	cluster string
 	region  string
+	sso     string
 	output  string
 	out     string
 	yes     bool
@@ -50,18 +51,25 @@ func newExportAccessEntries() *cobra.Command {
 		Long: `Write EKS access entries that let in whom aws-auth lets in: roles of nodes as
 EC2_LINUX, EC2_WINDOWS, FARGATE_LINUX or HYBRID_LINUX, system:masters as the
 access policy AmazonEKSClusterAdminPolicy, other groups as they are. What access
-entries cannot express is told on stderr and in comments.
+entries cannot express is told on stderr and in comments: EKS takes no
+service-linked roles, no groups that begin with system:, and not every username.
+
+An access entry that exists is never changed and never gets a policy. The script
+of awscli looks and says what it has; the other tools fail for it.
+
+The roles of permission sets have a path that names the region of IAM Identity
+Center: give it with --identity-center-region. The script of awscli asks IAM.
 
 aws-auth is read from the cluster, or from --filename: its manifest, its mapRoles
-and mapUsers, eksctl's ClusterConfig or a config of rolecall. Nothing is written
-to the cluster and AWS is not asked: what is printed does the work, once you run
+and mapUsers, eksctl's ClusterConfig, a config of rolecall, or objects of another
+controller that "rolecall import" reads. Nothing is written to the cluster and AWS is not asked: what is printed does the work, once you run
 it. Run again it makes the same, in the same order.
 
 The exit status is 0 if all was written that access entries can express, else 1.`,
 		Example: `  rolecall export access-entries --cluster prod > entries.sh   # look at it, then: bash entries.sh
   rolecall export access-entries --cluster prod -o terraform --out access_entries.tf
   rolecall export access-entries --cluster prod -o cloudformation -f aws-auth.yaml
-  rolecall export access-entries --cluster prod --region eu-west-3 -o eksctl`,
+  rolecall export access-entries --cluster prod --region eu-west-3 -o eksctl --identity-center-region us-east-1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.export(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -72,6 +80,7 @@ The exit status is 0 if all was written that access entries can express, else 1.
 	flags.StringVarP(&f.file, "filename", "f", "", "file to read in place of the cluster's aws-auth; - for stdin")
 	flags.StringVar(&f.cluster, "cluster", "", "name of the EKS cluster (required)")
 	flags.StringVar(&f.region, "region", "", "its region (needed for -o eksctl)")
+	flags.StringVar(&f.sso, "identity-center-region", "", "region of IAM Identity Center, which the paths of its roles name (default: --region, else us-east-1)")
 	flags.StringVarP(&f.output, "output", "o", "awscli", strings.Join(migrate.ExportFormats(), ", "))
 	flags.StringVar(&f.out, "out", "", "file to write to (default: stdout)")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "write over --out without asking")
@@ -92,10 +101,15 @@ func (f *exportFlags) export(ctx context.Context, stdin io.Reader, stdout, stder
 	} else if f.output == "eksctl" {
 		return errors.New("--region is missing: a ClusterConfig of eksctl names the cluster's region")
 	}
+	if f.sso != "" {
+		if err := migrate.CheckRegion(f.sso); err != nil {
+			return fmt.Errorf("--identity-center-region: %w", err)
+		}
+	}
 	if err := checkOutput(f.output, migrate.ExportFormats()...); err != nil {
 		return err
 	}
-	x := migrate.Export{Cluster: f.cluster, Region: f.region}
+	x := migrate.Export{Cluster: f.cluster, Region: f.region, IdentityCenterRegion: f.sso}
 	listed, err := f.listed(ctx, &x, stdin, stderr)
 	if err != nil {
 		return err
@@ -107,7 +121,7 @@ func (f *exportFlags) export(ctx context.Context, stdin io.Reader, stdout, stder
 	if err != nil {
 		return err
 	}
-	for _, n := range x.Notes {
+	for _, n := range x.AllNotes() {
 		complain(stderr, "note", n)
 	}
 	if f.out == "" || f.out == "-" {
@@ -144,11 +158,11 @@ func (f *exportFlags) listed(ctx context.Context, x *migrate.Export, stdin io.Re
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	cm, err := o.awsAuth(exportManager, dryRunNone).Get(ctx)
+	cm, exists, err := o.awsAuth(exportManager, dryRunNone).Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if cm.ResourceVersion == "" {
+	if !exists {
 		return nil, fmt.Errorf("there is no %s in the cluster: give a file with -f, or see rolecall history", o.name())
 	}
 	doc, err := readable(cm)

@@ -164,8 +164,8 @@ func (f *handoverFlags) run(ctx context.Context, o *objects, stdin io.Reader, st
 func (f *handoverFlags) read(ctx context.Context, o *objects) (*corev1.ConfigMap, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	live, err := o.awsAuth(handoverManager, dryRunNone).Get(ctx)
-	if err == nil && live.ResourceVersion == "" {
+	live, exists, err := o.awsAuth(handoverManager, dryRunNone).Read(ctx)
+	if err == nil && !exists {
 		return nil, fmt.Errorf("there is no %s to hand over: if it was deleted, its installation restores it: run the command again then; otherwise the first leader that writes it manages it", o.name())
 	}
 	return live, err

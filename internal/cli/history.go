@@ -220,7 +220,7 @@ func (f *historyFlags) list(ctx context.Context, o *objects, list []history.Revi
 		}
 		return nil
 	}
-	now, err := o.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx)
+	now, exists, err := o.awsAuth(configmap.FieldManager, dryRunNone).Read(ctx)
 	if err != nil {
 		complain(stderr, "warning", fmt.Sprintf("which of them is live is not known: %v", err))
 	}
@@ -233,7 +233,7 @@ func (f *historyFlags) list(ctx context.Context, o *objects, list []history.Revi
 			complain(stderr, "warning", err.Error())
 			continue
 		}
-		item.Live = now != nil && now.ResourceVersion != "" && content.Key() == history.ContentOf(now).Key()
+		item.Live = exists && content.Key() == history.ContentOf(now).Key()
 		for _, text := range content.Data {
 			item.Bytes += len(text)
 		}

@@ -20,21 +20,46 @@ import (
 )
 
 func newImport() *cobra.Command {
+	var f importFlags
 	cmd := &cobra.Command{
-		Use:   "import",
+		Use:   "import [FILE]",
 		Short: "Make a config of what another tool knows",
 		Long: `Make a config of what another tool knows of who may enter the cluster. The
 config goes to stdout, or with --out into a file; what has no equivalent, or
 means something else here, is told on stderr and in comments of the config.
+
+The format of FILE (- for stdin) is told by its text. It is what one of the
+commands below reads, or one or several of
+
+  the ConfigMap aws-auth, or the text of its keys
+  IAMIdentityMapping of aws-iam-authenticator, and the config of its server
+  AWSManagedControlPlane of Cluster API Provider AWS (iamAuthenticatorConfig)
+  AWSAuthItem, AwsAuthSyncConfig, AwsAuthMapping, AwsAuthMapSnippet, MapRole and
+  MapUser of other controllers, AWSIamConfig of EKS Anywhere, a Cluster of kOps
+
+as kubectl get -o yaml prints them, lists and several documents too.
 
 It asks neither AWS nor the cluster and changes nothing. Look at what it made,
 then see what it would change: rolecall plan --config FILE.
 
 The exit status is 0 if a config was made, also where not all has an equivalent,
 else 1.`,
-		Args: cobra.NoArgs, // so that a tool that is not known is an error
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: `  rolecall import cluster.yaml --out config.yaml
+  kubectl get iamidentitymappings -o yaml | rolecall import - --out config.yaml`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && !isFile(args[0]) {
+				return cobra.NoArgs(cmd, args) // a tool that is not known
+			}
+			return cobra.MaximumNArgs(1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return f.run(cmd, args[0], migrate.FromFile)
+		},
 	}
+	f.addTo(cmd.Flags())
 	cmd.AddCommand(
 		newImportOf("eksctl", "eksctl's ClusterConfig, or what eksctl get iamidentitymapping prints", `Make a config of the iamIdentityMappings in eksctl's ClusterConfig, or of what
 "eksctl get iamidentitymapping -o yaml" prints. Without FILE, or with -, it is
@@ -77,6 +102,27 @@ func (f *importFlags) addTo(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.yes, "yes", "y", false, "write over --out without asking")
 }
 
+// isFile reports whether an argument is meant as a file, not as the name of a tool.
+func isFile(arg string) bool {
+	if _, err := os.Stat(arg); err == nil {
+		return true
+	}
+	return arg == "-" || strings.ContainsAny(arg, `./\`)
+}
+
+// run makes a config of a file.
+func (f *importFlags) run(cmd *cobra.Command, path string, from func(file string, data []byte) (*migrate.Result, error)) error {
+	file, data, err := readInput(path, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	result, err := from(file, data)
+	if err != nil {
+		return tellProblems(cmd.ErrOrStderr(), err)
+	}
+	return f.write(cmd.Context(), result, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+}
+
 func newImportOf(name, of, long, example string, from func(file string, data []byte) (*migrate.Result, error)) *cobra.Command {
 	var f importFlags
 	cmd := &cobra.Command{
@@ -90,15 +136,7 @@ func newImportOf(name, of, long, example string, from func(file string, data []b
 			if len(args) > 0 {
 				path = args[0]
 			}
-			file, data, err := readInput(path, cmd.InOrStdin())
-			if err != nil {
-				return err
-			}
-			result, err := from(file, data)
-			if err != nil {
-				return tellProblems(cmd.ErrOrStderr(), err)
-			}
-			return f.write(cmd.Context(), result, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return f.run(cmd, path, from)
 		},
 	}
 	f.addTo(cmd.Flags())

@@ -160,11 +160,11 @@ func liveDoc(ctx context.Context, f *objectFlags) (*lintDoc, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	cm, err := o.awsAuth(lintManager, dryRunNone).Get(ctx)
+	cm, exists, err := o.awsAuth(lintManager, dryRunNone).Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if cm.ResourceVersion == "" {
+	if !exists {
 		return nil, fmt.Errorf("there is no %s, so nobody is mapped by it: \"rolecall upsert\" makes one, \"rolecall history\" tells whether there was one", o.name())
 	}
 	return &lintDoc{label: o.name(), data: cm.Data, objects: o, live: cm}, nil

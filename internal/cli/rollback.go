@@ -161,6 +161,7 @@ func (f *rollbackFlags) former(ctx context.Context, o *objects, given string) (*
 // A rollback is worked out for one state of aws-auth and of the ledger.
 type rollback struct {
 	live     *corev1.ConfigMap
+	exists   bool // live does
 	write    *corev1.ConfigMap
 	unmarked []awsauth.Entry
 	next     *configmap.Plan // what the leader will do then, if its sources ask what they asked last
@@ -175,13 +176,13 @@ func (f *rollbackFlags) workOut(ctx context.Context, o *objects, content history
 		return nil, fmt.Errorf("without the ledger nobody knows what the leader would take away again: %w; to write the revision as it was all the same: rolecall history REV | kubectl replace -f -", err)
 	}
 	r := &rollback{}
-	if r.live, err = o.awsAuth(rollbackManager, dryRunNone).Get(ctx); err != nil { // last: what others write from here on is a conflict
+	if r.live, r.exists, err = o.awsAuth(rollbackManager, dryRunNone).Read(ctx); err != nil { // last: what others write from here on is a conflict
 		return nil, err
 	}
 	if r.live.Immutable != nil && *r.live.Immutable {
 		return nil, &register.ImmutableError{Namespace: o.awsAuthNamespace, Name: o.awsAuthName}
 	}
-	deleted := r.live.ResourceVersion == ""
+	deleted := !r.exists
 	if deleted && len(f.keys) > 0 {
 		return nil, fmt.Errorf("there is no %s: leave --keys out to have all of it back", o.name())
 	}
@@ -269,14 +270,14 @@ func (r *rollback) foresee(doc *awsauth.Document, ledger *plan.State, id string)
 
 // same reports whether there is nothing to write.
 func (r *rollback) same() bool {
-	return r.live.ResourceVersion != "" && len(differences(history.ContentOf(r.live), history.ContentOf(r.write))) == 0
+	return r.exists && len(differences(history.ContentOf(r.live), history.ContentOf(r.write))) == 0
 }
 
 // render shows a person what would be written and what comes after it.
 func (r *rollback) render(name, label string, colour bool) string {
 	c := newPalette(colour)
 	var b bytes.Buffer
-	if r.live.ResourceVersion == "" {
+	if !r.exists {
 		fmt.Fprintf(&b, "%s! %s was deleted: it comes back whole%s\n", c.red, visible.Text(name), c.reset)
 	} else if broken := awsauth.ParseConfigMap(r.live.Data, r.live.BinaryData).Unreadable(); len(broken) > 0 {
 		fmt.Fprintf(&b, "%s! the live %s locks people out: %s%s\n", c.red, visible.Text(name), visible.Text(broken[0].Error()), c.reset)

@@ -135,19 +135,20 @@ type surveyor struct {
 
 // raw is what was read at one moment, with why the rest was not.
 type raw struct {
-	lease        *coordinationv1.Lease
-	leaseErr     error
-	stale        bool
-	ledger       *plan.State
-	ledgerErr    error
-	awsAuth      *corev1.ConfigMap
-	awsAuthErr   error
-	set          *appsv1.DaemonSet
-	setErr       error
-	roster       roster.ListResult
-	rosterErr    error
-	revisions    []history.Revision
-	revisionsErr error
+	lease         *coordinationv1.Lease
+	leaseErr      error
+	stale         bool
+	ledger        *plan.State
+	ledgerErr     error
+	awsAuth       *corev1.ConfigMap
+	awsAuthExists bool
+	awsAuthErr    error
+	set           *appsv1.DaemonSet
+	setErr        error
+	roster        roster.ListResult
+	rosterErr     error
+	revisions     []history.Revision
+	revisionsErr  error
 }
 
 // look reads all there is, as far as it may. It never fails as a whole.
@@ -167,7 +168,7 @@ func (s *surveyor) look(ctx context.Context) *survey {
 		r.roster, r.rosterErr = roster.New(roster.Leases(s.client.CoordinationV1(), s.namespace)).List(ctx, "")
 	})
 	group.Go(func() {
-		r.awsAuth, r.awsAuthErr = s.awsAuth(configmap.FieldManager, dryRunNone).Get(ctx)
+		r.awsAuth, r.awsAuthExists, r.awsAuthErr = s.awsAuth(configmap.FieldManager, dryRunNone).Read(ctx)
 		if version := versionOf(r.awsAuth); version == "" || version != s.revisionsOf || s.revisionsErr != nil {
 			s.revisions, s.revisionsErr = s.objects.revisions().List(ctx)
 			s.revisionsOf = version
@@ -408,7 +409,7 @@ func (s *surveyor) understandAWSAuth(v *survey, r *raw) *awsauth.Document {
 		v.missing(s.name(), r.awsAuthErr, true)
 		return nil
 	}
-	view := &awsAuthView{Name: s.name(), Exists: r.awsAuth.ResourceVersion != "", Limit: awsauth.Limit}
+	view := &awsAuthView{Name: s.name(), Exists: r.awsAuthExists, Limit: awsauth.Limit}
 	v.AWSAuth = view
 	for _, text := range r.awsAuth.Data {
 		view.Bytes += len(text)
@@ -545,7 +546,7 @@ func (s *surveyor) understandLastWrite(v *survey, r *raw) {
 	if r.revisionsErr != nil {
 		v.missing("the history", r.revisionsErr, false)
 	}
-	if r.awsAuthErr != nil || r.awsAuth.ResourceVersion == "" {
+	if r.awsAuthErr != nil || !r.awsAuthExists {
 		return
 	}
 	who, at := history.LastWriter(r.awsAuth, configmap.FieldManager)

@@ -110,7 +110,7 @@ func TestHealth(t *testing.T) {
 		return &raw{
 			lease:   leaseOf("a_1", time.Second, `{"leader":"a_1","result":"unchanged"}`),
 			ledger:  &plan.State{},
-			awsAuth: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "1"}},
+			awsAuth: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "1"}}, awsAuthExists: true,
 		}
 	}
 	says := func(body string) func(*raw) {
@@ -167,7 +167,7 @@ func TestHealth(t *testing.T) {
 		"malformed":   {func(r *raw) { r.awsAuth.Data = map[string]string{"mapRoles": "- ["} }, healthBad, "mapRoles cannot be read"},
 		"nearly full": {func(r *raw) { r.awsAuth.BinaryData = map[string][]byte{"x": make([]byte, report.WarnAt+1)} }, healthBad, "use access entries"},
 		"deleted": {func(r *raw) {
-			r.awsAuth.ResourceVersion = ""
+			r.awsAuth, r.awsAuthExists = &corev1.ConfigMap{}, false
 			r.ledger.Owned = []plan.Owned{{Entry: awsauth.Entry{Kind: awsauth.User, ARN: "arn:aws:iam::111122223333:user/a"}}}
 		}, healthBad, "is gone"},
 		"held": {func(r *raw) { r.ledger.Removals = []plan.PendingRemoval{hold} }, healthBad, "rolecall approve 0123456789ab"},

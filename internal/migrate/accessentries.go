@@ -105,6 +105,10 @@ func AccessEntries(listed []awsauth.Listed) (entries []AccessEntry, notes []stri
 	return x.entries, x.notes
 }
 
+// maxAccessEntries is how many a cluster takes
+// (https://docs.aws.amazon.com/eks/latest/userguide/service-quotas.html).
+const maxAccessEntries = 3000
+
 // exportKey is equal for entries of which the authenticator keeps the last. An
 // access entry's ARN has one spelling, so the users that differ in case are one
 // too.
@@ -113,6 +117,7 @@ func exportKey(e *awsauth.Entry) string { return string(e.Kind) + " " + strings.
 type exporter struct {
 	entries []AccessEntry
 	notes   []string
+	loses   bool // an entry gives less than aws-auth does
 }
 
 func (x *exporter) note(format string, args ...any) {
@@ -142,11 +147,22 @@ func (x *exporter) add(e *awsauth.Entry) {
 		x.note("left out: %s lets nobody in: %s", quote(e.ARN), why)
 		return
 	}
+	if e.Kind == awsauth.Role && isServiceLinked(arn) {
+		x.note("left out: %s is a service-linked role, for which EKS makes no access entry: leave it in aws-auth", quote(arn))
+		return
+	}
 	out := AccessEntry{PrincipalARN: arn, Type: typeOf(e)}
 	if out.Type != Standard {
 		x.node(e, out)
 		return
 	}
+	if awsauth.OnlyInstances(*e) {
+		// An access entry fills in no {{EC2PrivateDNSName}}, so it would let in all
+		// sessions of the role, as administrators too.
+		x.note("left out: %s: by {{EC2PrivateDNSName}} aws-auth lets in its EC2 instances alone, and an access entry would let in each of its sessions", quote(arn))
+		return
+	}
+	before := len(x.notes)
 	for _, g := range slices.Compact(slices.Sorted(slices.Values(e.Groups))) {
 		switch {
 		case g == awsauth.Masters:
@@ -167,10 +183,20 @@ func (x *exporter) add(e *awsauth.Entry) {
 	} else {
 		out.Username = e.Username
 	}
+	x.loses = x.loses || len(x.notes) > before
 	if !out.Admin && len(out.Groups) == 0 && out.Username == "" {
-		x.note("%s gets an access entry that gives no rights", quote(arn))
+		x.note("left out: %s: an access entry can give it nothing of what aws-auth gives, and would take that away", quote(arn))
+		return
 	}
 	x.entries = append(x.entries, out)
+}
+
+// isServiceLinked reports whether a role is one that an AWS service has made for
+// itself: IAM keeps this beginning for them
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create-service-linked-role.html).
+func isServiceLinked(arn string) bool {
+	const prefix = "awsservicerolefor"
+	return strings.HasPrefix(strings.ToLower(arn[strings.LastIndexByte(arn, '/')+1:]), prefix)
 }
 
 // typeOf tells the roles of nodes by what they are mapped to
@@ -242,6 +268,12 @@ func (x *exporter) whole() {
 		}
 		roles = roles || strings.Contains(e.PrincipalARN, ":role/")
 		sso = sso || strings.Contains(e.PrincipalARN, ":role/AWSReservedSSO_")
+	}
+	if x.loses {
+		x.note("an access entry takes the place of aws-auth for its principal: before you make one that loses a group or its username, bind its rights to what it has then, or take it out")
+	}
+	if len(x.entries) > maxAccessEntries {
+		x.note("these are %d access entries, and a cluster takes %d: let people in by roles that many can assume", len(x.entries), maxAccessEntries)
 	}
 	if len(accounts) > 1 {
 		x.note("the roles of nodes are of %d accounts, but an access entry that is not STANDARD must be of the cluster's own", len(accounts))

@@ -50,7 +50,7 @@ func (r *reader) keys(data value, text func(field) string) []item {
 		kind, ok := kindOf(f.name)
 		switch {
 		case !ok && keyLike(f.name):
-			r.problem(f.value, "the authenticator does not read the key %s: write %s", quote(f.name), strings.Join(awsauth.Keys[:], ", "))
+			r.leave(f.value, "the authenticator does not read the key %s: write %s", quote(f.name), strings.Join(awsauth.Keys[:], ", "))
 		case ok && f.is():
 			out = append(out, r.mappings(kind, f.value, text(f))...)
 		}
@@ -124,12 +124,19 @@ func example(kind awsauth.Kind) string {
 // element holds an entry as the authenticator reads it against what stands in
 // the file, and reports whether it can be used.
 func (r *reader) element(it *item, dropped string) bool {
+	if set := it.fold("sso").fold("permissionSetName"); r.sso && it.kind == awsauth.Role && set.is() && it.arn == "" {
+		if account := it.fold("sso").fold("accountID"); account.is() {
+			r.note(account, "the role of the permission set is looked for in the account whose IAM rolecall asks, which must be %s", quote(account.scalar()))
+		}
+		it.permissionSet = r.text(set, "AdministratorAccess")
+		return it.permissionSet != ""
+	}
 	if set := it.fold("permissionset"); it.kind == awsauth.Role && set.is() && it.arn == "" {
 		it.permissionSet = r.text(set, "AdministratorAccess")
 		return it.permissionSet != ""
 	}
 	if dropped != "" {
-		r.problem(it.value, "the authenticator ignores the entry, since %s: write %s", dropped, example(it.kind))
+		r.leave(it.value, "the authenticator ignores the entry, since %s: write %s", dropped, example(it.kind))
 		return false
 	}
 	if name := it.fold("username"); name.is() && it.username == "" && name.scalar() != "" {

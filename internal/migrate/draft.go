@@ -52,8 +52,8 @@ type draft struct {
 	noReport  bool // nodeRoles.report: false
 	items     []item
 	karpenter []item
-	groups    []group
 	adopt     []string
+	objects   []string // formats of other controllers' objects that were met
 }
 
 func newDraft(tool, file string) *draft { return &draft{reader: &reader{file: file}, tool: tool} }
@@ -77,7 +77,7 @@ func (d *draft) result() (*Result, error) {
 	})
 
 	w := &writer{}
-	w.comment("", "Made of the settings of %s by \"rolecall import\", from %s.", d.tool, d.file)
+	w.comment("", "Made of the settings of %s by \"rolecall import\", from %s.", d.made(), d.file)
 	w.comment("", "Check it with: rolecall validate FILE; and see what it would change: rolecall plan --config FILE.")
 	if len(d.notes) > 0 {
 		w.comment("", "")
@@ -122,6 +122,22 @@ func (d *draft) result() (*Result, error) {
 		return nil, fmt.Errorf("the config made of %s is not valid, which is a fault of this program: %w", d.file, err)
 	}
 	return &Result{Config: []byte(w.String()), Notes: d.notes}, nil
+}
+
+// made says whose settings the config is made of.
+func (d *draft) made() string {
+	if len(d.objects) > 0 {
+		return strings.Join(d.objects, ", ")
+	}
+	return d.tool
+}
+
+// giver is who gives an entry no username.
+func (d *draft) giver() string {
+	if len(d.objects) > 0 {
+		return "the object"
+	}
+	return d.tool
 }
 
 // from says where an entry stands.
@@ -191,7 +207,7 @@ func (d *draft) checked(items []item) []item {
 			if it.kind == awsauth.Role {
 				it.username += ":{{SessionName}}"
 			}
-			d.note(it.value, "%s gives %s no username, so Kubernetes knows who it lets in by groups alone; rolecall wants one and it gets %s", d.tool, quote(it.arn), quote(it.username))
+			d.note(it.value, "%s gives %s no username, so Kubernetes knows who it lets in by groups alone; rolecall wants one and it gets %s", d.giver(), quote(it.arn), quote(it.username))
 			fallthrough
 		default:
 			text = fmt.Sprintf("%ss: [%s]", it.kind, strings.Join(entryFields(&it, ": "), ", "))

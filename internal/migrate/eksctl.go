@@ -132,8 +132,9 @@ func FromEksctl(file string, data []byte) (*Result, error) {
 		case isClusterConfig(doc):
 			d.items = append(d.items, d.clusterConfig(doc)...)
 			d.clusterNotes(doc)
-		case formatOf(doc) == AWSAuth:
+		case isAWSAuthText(doc):
 			d.items = append(d.items, d.awsAuth(doc)...)
+		case d.object(doc):
 		case len(docs) > 1:
 			d.note(doc, "the document is not read: it is no ClusterConfig")
 			continue

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/internal/visible"
 )
 
@@ -16,6 +18,10 @@ import (
 type Export struct {
 	Cluster string // name of the EKS cluster
 	Region  string // its region; may be empty, but not for eksctl
+	// IdentityCenterRegion is the region of IAM Identity Center, which the paths of
+	// its roles name. Empty: taken to be Region, else us-east-1, with a note.
+	IdentityCenterRegion string
+
 	From    string // where the entries come from, for a comment
 	Entries []AccessEntry
 	Notes   []string // comments of what is lost
@@ -51,15 +57,74 @@ func CheckRegion(region string) error {
 // Write writes the entries in a format. What aws-auth says is text to it and
 // nothing else, whatever stands in it: no shell, YAML, HCL or CloudFormation
 // takes any of it for its own.
+//
+// No format makes an access entry that exists another one, or associates a policy
+// with it: the script of awscli looks first, and of the others the tool itself
+// fails for such an entry, as their first lines say.
 func (x *Export) Write(format string) (string, error) {
 	if err := CheckCluster(x.Cluster); err != nil {
 		return "", err
 	}
-	if x.Region != "" {
-		if err := CheckRegion(x.Region); err != nil {
-			return "", err
+	for _, region := range []string{x.Region, x.IdentityCenterRegion} {
+		if region != "" {
+			if err := CheckRegion(region); err != nil {
+				return "", err
+			}
 		}
 	}
+	return x.complete().write(format)
+}
+
+// AllNotes are the Notes, and those of the paths that Write writes.
+func (x *Export) AllNotes() []string { return x.complete().Notes }
+
+// complete has the paths of permission sets' roles in the ARNs, and remarks on the
+// entries. Which path a role has stands in no aws-auth
+// (https://docs.aws.amazon.com/singlesignon/latest/userguide/referencingpermissionsets.html).
+func (x *Export) complete() *completed {
+	out := &completed{*x, make([][]string, len(x.Entries))}
+	out.Entries, out.Notes = slices.Clone(x.Entries), slices.Clone(x.Notes)
+	region := cmp.Or(x.IdentityCenterRegion, x.Region, centralRegion)
+	path := "/aws-reserved/sso.amazonaws.com/" + region + "/"
+	if region == centralRegion {
+		path = "/aws-reserved/sso.amazonaws.com/"
+	}
+	for i := range out.Entries {
+		e := &out.Entries[i]
+		if e.Type == EC2Linux || e.Type == EC2Windows || e.Type == FargateLinux {
+			out.remarks[i] = append(out.remarks[i], "EKS makes the access entries of managed node groups and Fargate profiles itself: take this one out if there is one.")
+		}
+		head, name, ok := strings.Cut(e.PrincipalARN, ":role/")
+		if !ok || !reservedRole.MatchString(name) {
+			continue
+		}
+		e.PrincipalARN = head + ":role" + path + name
+		if x.IdentityCenterRegion == "" {
+			note := fmt.Sprintf("%s is written with the path of an IAM Identity Center in %s: if yours is in another region, give --identity-center-region", quote(e.PrincipalARN), region)
+			out.remarks[i] = append(out.remarks[i], note)
+			out.Notes = append(out.Notes, note)
+		}
+	}
+	return out
+}
+
+// centralRegion is the one that the paths of Identity Center's roles do not name.
+const centralRegion = "us-east-1"
+
+// completed is an export with all that its formats write.
+type completed struct {
+	Export
+	remarks [][]string // comments of each entry
+}
+
+// comments writes what is to be said of the i-th entry.
+func (x *completed) comments(w *writer, i int, indent string) {
+	for _, r := range x.remarks[i] {
+		w.comment(indent, "%s", r)
+	}
+}
+
+func (x *completed) write(format string) (string, error) {
 	switch format {
 	case "awscli":
 		return x.awscli()
@@ -76,8 +141,14 @@ func (x *Export) Write(format string) (string, error) {
 	return "", fmt.Errorf("%q is no format: write %s", format, strings.Join(ExportFormats(), ", "))
 }
 
-func (x *Export) head(w *writer) {
+// head writes the first comments; existing says what becomes of access entries that
+// exist.
+func (x *completed) head(w *writer, existing ...string) {
 	w.comment("", "Access entries of the EKS cluster %s, made by \"rolecall export access-entries\" of %s.", x.Cluster, x.From)
+	w.comment("", "")
+	for _, line := range existing {
+		w.comment("", "%s", line)
+	}
 	if len(x.Notes) > 0 {
 		w.comment("", "")
 		w.comment("", "What access entries cannot express, or what is otherwise:")
@@ -93,10 +164,12 @@ func shell(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 // awscli writes a bash script. All that comes from aws-auth, but for ARNs, goes
 // by --cli-input-json: there, no text is an option of the AWS CLI and none names
 // a file to be read, as file://x would as an argument.
-func (x *Export) awscli() (string, error) {
+func (x *completed) awscli() (string, error) {
 	w := &writer{}
 	w.line("#!/usr/bin/env bash")
-	x.head(w)
+	x.head(w,
+		"An access entry that exists stays as it is and gets no policy; the script says what it has.",
+		"One that can't be made is said at the end, and the others are made.")
 	w.line("set -euo pipefail")
 	w.line("")
 	w.line("cluster=%s", shell(x.Cluster))
@@ -126,20 +199,58 @@ principal() {
   printf '%s\n' "$arn"
 }
 
-# Makes an access entry, unless there is one.
-create() {
-  local arn=$1 input=$2
-  if aws eks describe-access-entry --cluster-name "$cluster" --principal-arn "$arn" >/dev/null 2>&1; then
-    printf 'there is one already, left as it is: %s\n' "$arn" >&2
-    return
-  fi
-  aws eks create-access-entry --cluster-name "$cluster" --principal-arn "$arn" --cli-input-json "$input" >/dev/null
-  printf 'made: %s\n' "$arn"
+failed=0
+made=no
+fail() {
+  printf 'FAILED: %s: %s\n' "$1" "$2" >&2
+  failed=$((failed + 1))
 }
 
+# Says what an access entry has that is there already.
+exists() {
+  local arn=$1 input=$2 has policies
+  has=$(aws eks describe-access-entry --cluster-name "$cluster" --principal-arn "$arn" --output json \
+    --query 'accessEntry.{type: type, username: username, kubernetesGroups: kubernetesGroups}' 2>/dev/null | tr -d ' \n' || true)
+  policies=$(aws eks list-associated-access-policies --cluster-name "$cluster" --principal-arn "$arn" --output text \
+    --query 'associatedAccessPolicies[].[policyArn, accessScope.type]' 2>/dev/null | tr '\t\n' ' ,' || true)
+  printf 'there is one already, left as it is: %s\n  it has:        %s, policies: %s\n  aws-auth asks: %s\n' "$arn" "$has" "${policies%,}" "$input" >&2
+}
+
+# Makes an access entry, unless there is one: EKS refuses a second one, too.
+create() {
+  local arn=$1 input=$2 said
+  made=no
+  if aws eks describe-access-entry --cluster-name "$cluster" --principal-arn "$arn" >/dev/null 2>&1; then
+    exists "$arn" "$input"
+  elif said=$(aws eks create-access-entry --cluster-name "$cluster" --principal-arn "$arn" --cli-input-json "$input" 2>&1 >/dev/null); then
+    made=yes
+    printf 'made: %s\n' "$arn"
+  elif [[ $said == *ResourceInUseException* ]]; then
+    exists "$arn" "$input"
+  else
+    fail "$arn" "$said"
+  fi
+}
+
+# Associates a policy with the access entry that was just made, and with no other.
+# Without it the entry would give less than aws-auth does, so it is taken back.
 associate() {
-  aws eks associate-access-policy --cluster-name "$cluster" --principal-arn "$1" --policy-arn "$2" --access-scope type=cluster >/dev/null
-  printf 'associated: %s with %s\n' "$1" "$2"
+  local arn=$1 policy=$2 said try
+  [[ $made == yes ]] || return 0
+  for try in 1 2 3 4 5; do
+    if said=$(aws eks associate-access-policy --cluster-name "$cluster" --principal-arn "$arn" --policy-arn "$policy" --access-scope type=cluster 2>&1 >/dev/null); then
+      printf 'associated: %s with %s\n' "$arn" "$policy"
+      return 0
+    fi
+    [[ $said == *ResourceNotFoundException* ]] || break # EKS takes some seconds to know a new entry
+    ((try == 5)) || sleep 2
+  done
+  fail "$arn" "$said"
+  if aws eks delete-access-entry --cluster-name "$cluster" --principal-arn "$arn" >/dev/null; then
+    printf '  its access entry is deleted again: aws-auth counts as before\n' >&2
+  else
+    printf '  its access entry is there without the policy, and counts before aws-auth: delete it, or associate %s\n' "$policy" >&2
+  fi
 }
 
 `)
@@ -153,12 +264,19 @@ associate() {
 		if err != nil {
 			return "", fmt.Errorf("encode the entry of %s: %w", e.PrincipalARN, err)
 		}
+		x.comments(w, i, "")
 		w.line("arn=$(principal %s)", shell(e.PrincipalARN))
 		w.line(`create "$arn" %s`, shell(string(visible.JSON(input))))
 		if e.Admin {
 			w.line(`associate "$arn" %s`, shell(e.AdminPolicy()))
 		}
 	}
+	w.WriteString(`
+if ((failed > 0)); then
+  printf '%s access entries could not be made: see above. Run this again when that is put right\n' "$failed" >&2
+  exit 1
+fi
+`)
 	return w.String(), nil
 }
 
@@ -173,6 +291,9 @@ func label(arn, keep, sep string) string {
 		}
 		return -1
 	}, arn[strings.LastIndexByte(arn, '/')+1:])
+	if bare, err := awsauth.RoleARN(arn); err == nil {
+		arn = bare // whatever path is found out, the name stays
+	}
 	sum := sha256.Sum256([]byte(arn))
 	return name + sep + hex.EncodeToString(sum[:4])
 }
@@ -200,10 +321,12 @@ func (e *AccessEntry) fields(w *writer, d dialect) {
 	}
 }
 
-func (x *Export) cloudFormation() string {
+func (x *completed) cloudFormation() string {
 	names := dialect{"Type", "Username", "KubernetesGroups", "AccessPolicies", "PolicyArn", "AccessScope"}
 	w := &writer{}
-	x.head(w)
+	x.head(w,
+		"CloudFormation does not look which access entries exist. For one that does, it makes nothing and rolls the stack back; that entry stays as it is.",
+		"So look first, and take those out of this file: aws eks list-access-entries --cluster-name "+x.Cluster)
 	w.line("AWSTemplateFormatVersion: \"2010-09-09\"")
 	w.line("Description: %s", quoted("Access entries of the EKS cluster "+x.Cluster))
 	if len(x.Entries) == 0 {
@@ -214,6 +337,7 @@ func (x *Export) cloudFormation() string {
 	w.line("Resources:")
 	for i := range x.Entries {
 		e := &x.Entries[i]
+		x.comments(w, i, "  ")
 		w.line("  AccessEntry%s:", label(e.PrincipalARN, "", ""))
 		w.line("    Type: AWS::EKS::AccessEntry")
 		w.line("    Properties:")
@@ -229,15 +353,17 @@ func hclQuoted(s string) string {
 	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(quoted(s))
 }
 
-func (x *Export) terraform() string {
+func (x *completed) terraform() string {
 	w := &writer{}
-	x.head(w)
+	x.head(w,
+		"Terraform does not look which access entries exist. For one that does, apply fails, associates no policy with it and leaves it as it is.",
+		"So look first, and take those out of this file: aws eks list-access-entries --cluster-name "+x.Cluster,
+		"Do not import one before you have compared it: the next apply would make it what stands here, an administrator too.")
 	for i := range x.Entries {
 		e := &x.Entries[i]
 		name := "e_" + label(e.PrincipalARN, "_-", "_")
-		if i > 0 || len(x.Notes) > 0 {
-			w.line("")
-		}
+		w.line("")
+		x.comments(w, i, "")
 		w.line("resource \"aws_eks_access_entry\" %q {", name)
 		fields := [][2]string{{"cluster_name", hclQuoted(x.Cluster)}, {"principal_arn", hclQuoted(e.PrincipalARN)}, {"type", hclQuoted(string(e.Type))}}
 		if e.Username != "" {
@@ -273,10 +399,12 @@ func (x *Export) terraform() string {
 	return w.String()
 }
 
-func (x *Export) eksctl() string {
+func (x *completed) eksctl() string {
 	names := dialect{"type", "kubernetesUsername", "kubernetesGroups", "accessPolicies", "policyARN", "accessScope"}
 	w := &writer{}
-	x.head(w)
+	x.head(w,
+		"eksctl does not look which access entries exist. For one that does, its stack fails; that entry stays as it is, and the others are made.",
+		"So look first, and take those out of this file: aws eks list-access-entries --cluster-name "+x.Cluster)
 	w.comment("", "Make them with: eksctl create accessentry -f FILE")
 	w.line("apiVersion: eksctl.io/v1alpha5")
 	w.line("kind: ClusterConfig")
@@ -292,6 +420,7 @@ func (x *Export) eksctl() string {
 	w.line("  accessEntries:")
 	for i := range x.Entries {
 		e := &x.Entries[i]
+		x.comments(w, i, "    ")
 		w.line("    - principalARN: %s", quoted(e.PrincipalARN))
 		e.fields(w, names)
 	}

@@ -328,7 +328,6 @@ esac`)
 	want := []string{
 		"create-access-entry arn:aws:iam::111122223333:role/some/path/a",
 		"create-access-entry arn:aws:iam::444455556666:role/b",
-		"associate-access-policy arn:aws:iam::111122223333:role/c",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s\n%s", diff, out)

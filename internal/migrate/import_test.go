@@ -21,6 +21,7 @@ var importers = map[string]func(file string, data []byte) (*Result, error){
 	"eksctl":     FromEksctl,
 	"ssowrapper": FromSSOWrapper,
 	"terraform":  FromTerraform,
+	"objects":    FromFile,
 	"usermapper": func(file string, data []byte) (*Result, error) { return FromUserMapper(file, data, nil) },
 }
 

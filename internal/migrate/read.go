@@ -69,52 +69,51 @@ func (r *reader) detect(in *Input, data []byte) []item {
 	docs := flatten(r.documents(data))
 	if len(docs) == 0 {
 		if len(r.problems) == 0 {
-			r.failAt(1, "the file is empty: %s", formats)
+			r.failAt(1, "the file is empty: %s", formats())
 		}
 		return nil
 	}
 	var out []item
+	var alone *format // that must stand alone among those of its kind
 	for _, doc := range docs {
 		format := formatOf(doc)
 		switch {
-		case format == "" && len(docs) > 1 && doc.field("kind").is():
-			r.note(doc, "a %s is not read: %s", quote(doc.field("kind").scalar()), formats)
+		case format == nil && len(docs) > 1 && doc.field("kind").is():
+			r.note(doc, "a %s is not read: %s", quote(doc.field("kind").scalar()), ownFormats)
 			continue
-		case format == "":
-			r.problem(doc, "the format is not known: %s", formats)
+		case format == nil:
+			r.unknown(doc, formats())
 			return nil
-		case in.Format != "" && in.Format != format:
-			r.problem(doc, "the file has the formats %s and %s: give a file of its own for each", in.Format, format)
+		case alone != nil && alone.name != format.name && !format.object:
+			r.problem(doc, "the file has the formats %s and %s: give a file of its own for each", alone.name, format.name)
+			return nil
+		case format.name == Own && len(docs) > 1:
+			r.problem(doc, "a second document begins here: give a file of its own for each config")
 			return nil
 		}
-		in.Format = format
-		switch format {
-		case Eksctl:
-			out = append(out, r.clusterConfig(doc)...)
-		case Own:
-			if len(docs) > 1 {
-				r.problem(doc, "a second document begins here: give a file of its own for each config")
-				return nil
-			}
-			r.own(in, doc, data)
-		case AWSAuth:
-			out = append(out, r.awsAuth(doc)...)
+		if in.Format == "" {
+			in.Format = format.name
 		}
+		if !format.object {
+			alone = format
+		}
+		out = append(out, format.read(r, in, doc, data)...)
 	}
 	if in.Format == "" {
-		r.failAt(1, "no document is of a known format: %s", formats)
+		r.failAt(1, "no document is of a known format: %s", formats())
+	}
+	for _, g := range r.groups {
+		r.noteGroup(g.value, g.name)
 	}
 	return out
 }
-
-const formats = "write a config of rolecall (apiVersion: rolecall.dev/v1), a ClusterConfig of eksctl with iamIdentityMappings, the ConfigMap aws-auth, or its mapRoles, mapUsers and mapAccounts"
 
 // flatten puts the items of Kubernetes' lists in place of the lists.
 func flatten(docs []value) []value {
 	var out []value
 	for _, doc := range docs {
 		kind := doc.field("kind").scalar()
-		if items := doc.field("items"); (kind == "List" || kind == "ConfigMapList") && items.is() {
+		if items := doc.field("items"); strings.HasSuffix(kind, "List") && items.is() {
 			out = append(out, items.items()...)
 			continue
 		}
@@ -123,23 +122,22 @@ func flatten(docs []value) []value {
 	return out
 }
 
-func formatOf(doc value) Format {
+func isOwn(doc value) bool {
+	kind := doc.field("kind").scalar()
+	return strings.HasPrefix(doc.field("apiVersion").scalar(), "rolecall.dev/") || kind == config.Kind && !doc.field("clusters").is() ||
+		kind == "ConfigMap" && doc.field("data").field("config.yaml").is()
+}
+
+func isAWSAuthText(doc value) bool {
+	aKey := func(f field) bool { return keyLike(f.name) }
 	switch kind := doc.field("kind").scalar(); {
 	case doc.node.Kind == yaml.SequenceNode:
-		return AWSAuth
-	case isClusterConfig(doc):
-		return Eksctl
-	case strings.HasPrefix(doc.field("apiVersion").scalar(), "rolecall.dev/"), kind == config.Kind && !doc.field("clusters").is():
-		return Own
-	case kind == "ConfigMap" && doc.field("data").field("config.yaml").is():
-		return Own
-	case kind == "ConfigMap" && (slices.ContainsFunc(doc.field("data").fields(), func(f field) bool { return keyLike(f.name) }) ||
-		doc.field("metadata").field("name").scalar() == awsauth.Name):
-		return AWSAuth
-	case kind == "" && slices.ContainsFunc(doc.fields(), func(f field) bool { return keyLike(f.name) }):
-		return AWSAuth
+		return true
+	case kind == "ConfigMap":
+		return slices.ContainsFunc(doc.field("data").fields(), aKey) || doc.field("metadata").field("name").scalar() == awsauth.Name
+	default:
+		return kind == "" && slices.ContainsFunc(doc.fields(), aKey)
 	}
-	return ""
 }
 
 func (r *reader) awsAuth(doc value) []item {
@@ -234,7 +232,7 @@ func (r *reader) ownEntries(in *Input, c *config.Config, root value) {
 		add(v, awsauth.Entry{Kind: awsauth.Role, ARN: role.ARN, Username: role.Username, Groups: role.Groups})
 	}
 	for i, g := range c.IAMGroups {
-		r.note(place(i, "iamGroups"), "the IAM group %s is left out: only the agent asks IAM for its users. Give the config to the agent, or write the users", quote(g.Name))
+		r.noteGroup(place(i, "iamGroups"), g.Name)
 	}
 	node := func(v value, arn string) {
 		r.note(v, `the node role %s is left out: it is the agent's. Give the config to the agent, or write the role with username "system:node:{{EC2PrivateDNSName}}" and groups [system:bootstrappers, system:nodes]`, quote(arn))
@@ -251,6 +249,10 @@ func (r *reader) ownEntries(in *Input, c *config.Config, root value) {
 	for i, id := range c.Accounts {
 		add(place(i, "accounts"), awsauth.Entry{Kind: awsauth.Account, ARN: id})
 	}
+}
+
+func (r *reader) noteGroup(v value, name string) {
+	r.note(v, "the IAM group %s is left out: only the agent asks IAM for its users. Give the config to the agent, or write the users", quote(name))
 }
 
 func (r *reader) noteSet(v value, name string) {

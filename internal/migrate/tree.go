@@ -35,6 +35,9 @@ type reader struct {
 	problems []config.Problem
 	notes    []config.Problem
 	fill     func(string) (string, error) // see Read
+	groups   []group                      // IAM groups whose users are mapped
+	sso      bool                         // a role mapping may name a permission set as the authenticator's config does
+	perItem  bool                         // what can't be read is left out alone, as in an import
 }
 
 // A value is a node with the path of keys that leads to it, such as

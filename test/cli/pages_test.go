@@ -38,6 +38,7 @@ func TestPages(t *testing.T) {
 		"from-aws-auth.md":            cluster,
 		"from-eksctl.md":              folder,
 		"from-iam-eks-user-mapper.md": folder,
+		"from-other-controllers.md":   folder,
 		"from-sso-wrapper.md":         folder,
 		"from-terraform.md":           folder,
 		"iam-groups.md":               folder,

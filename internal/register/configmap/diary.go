@@ -27,7 +27,7 @@ type diary struct {
 
 // found takes in aws-auth as a pass has read it: where it is not as it was left,
 // somebody else wrote.
-func (d *diary) found(cm *corev1.ConfigMap) {
+func (d *diary) found(cm *corev1.ConfigMap, exists bool) {
 	if d.keep == 0 {
 		return
 	}
@@ -37,20 +37,20 @@ func (d *diary) found(cm *corev1.ConfigMap) {
 		return
 	}
 	w := register.Write{Diffs: diffs(last.Data, cm.Data)}
-	if w.Who, w.At = history.LastWriter(cm, FieldManager); cm.ResourceVersion == "" {
+	if w.Who, w.At = history.LastWriter(cm, FieldManager); !exists {
 		w.Who, w.At, w.Why = "unknown", d.now(), "deleted"
 	}
 	d.add(w)
 }
 
-// wrote takes in a write of our own; before is what it was made for.
-func (d *diary) wrote(before, after *corev1.ConfigMap, why string) {
+// wrote takes in a write of our own, and what it was made for.
+func (d *diary) wrote(h *observation, after *corev1.ConfigMap, why string) {
 	if d.keep == 0 {
 		return
 	}
-	d.found(before)
+	d.found(h.cm, h.exists)
 	d.last = after
-	d.add(register.Write{At: d.now(), Why: why, Diffs: diffs(before.Data, after.Data)})
+	d.add(register.Write{At: d.now(), Why: why, Diffs: diffs(h.cm.Data, after.Data)})
 }
 
 func (d *diary) add(w register.Write) {

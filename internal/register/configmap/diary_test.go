@@ -26,16 +26,16 @@ func TestDiary(t *testing.T) {
 	now := time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
 	d := &diary{keep: 10, now: func() time.Time { return now }}
 	a := written("1", "kubectl-edit", "a\n", now)
-	d.found(a)
-	d.found(a)
+	d.found(a, true)
+	d.found(a, true)
 	b := written("2", FieldManager, "a\nb\n", now)
-	d.wrote(a, b, "1 added")
-	d.found(b)
+	d.wrote(&observation{cm: a, exists: true}, b, "1 added")
+	d.found(b, true)
 	c := written("3", "kubectl-edit", "b\n", now.Add(time.Minute))
-	d.found(c)
+	d.found(c, true)
 	e := written("5", FieldManager, "b\nd\n", now)
-	d.wrote(written("4", "terraform", "b\n", now.Add(2*time.Minute)), e, "1 more") // found by the write alone
-	d.found(&corev1.ConfigMap{})
+	d.wrote(&observation{cm: written("4", "terraform", "b\n", now.Add(2*time.Minute)), exists: true}, e, "1 more") // found by the write alone
+	d.found(&corev1.ConfigMap{}, false)
 	want := []register.Write{
 		{At: now, Who: "unknown", Why: "deleted", Diffs: []register.Diff{{Key: "mapRoles", Text: "@@ -1,2 +0,0 @@\n-b\n-d\n"}}},
 		{At: now, Why: "1 more", Diffs: []register.Diff{{Key: "mapRoles", Text: "@@ -1 +1,2 @@\n b\n+d\n"}}},
@@ -48,7 +48,7 @@ func TestDiary(t *testing.T) {
 	}
 
 	none := &diary{now: time.Now}
-	none.wrote(a, b, "x")
+	none.wrote(&observation{cm: a, exists: true}, b, "x")
 	if none.writes != nil || none.last != nil {
 		t.Error("a diary that keeps nothing keeps something")
 	}
@@ -65,7 +65,7 @@ func TestDiaryIsBounded(t *testing.T) {
 	var out []register.Write
 	for i := range 5 {
 		out = d.writes
-		d.wrote(written("", "", "", time.Now()), full, fmt.Sprint(i))
+		d.wrote(&observation{cm: written("", "", "", time.Now())}, full, fmt.Sprint(i))
 	}
 	if len(d.writes) != 3 || d.writes[0].Why != "4" {
 		t.Errorf("kept are %d writes", len(d.writes))

@@ -116,6 +116,7 @@ func New(opts Options) *Register {
 // observation is the handle of a [register.Observation].
 type observation struct {
 	cm       *corev1.ConfigMap // as it was read
+	exists   bool              // cm does
 	doc      *awsauth.Document // of it, or of what is put back
 	restores *restoration      // nil for nothing
 	ledger   *ledgerObject
@@ -126,7 +127,7 @@ type observation struct {
 // Observe implements [register.Register]. What the watch has just seen of aws-auth
 // is not read once more.
 func (r *Register) Observe(ctx context.Context, rules register.Rules) (*register.Observation, error) {
-	ledger, cm, err := r.read(ctx, r.restorer.takeLatest())
+	ledger, cm, exists, err := r.read(ctx, r.restorer.takeLatest())
 	if err != nil {
 		return nil, err
 	}
@@ -134,17 +135,17 @@ func (r *Register) Observe(ctx context.Context, rules register.Rules) (*register
 	if elsewhere != nil && !rules.Foresee {
 		return nil, elsewhere
 	}
-	doc, restores, left, err := r.understand(ctx, rules, cm, ledger.state)
+	doc, restores, left, err := r.understand(ctx, rules, cm, exists, ledger.state)
 	if err != nil {
 		return nil, err
 	}
-	r.diary.found(cm)
+	r.diary.found(cm, exists)
 	base := cm
 	if restores != nil {
 		base = restores.base
 	}
-	h := &observation{cm: cm, doc: doc, restores: restores, ledger: ledger, other: binarySize(base)}
-	h.claims = cm.ResourceVersion != "" && cm.Annotations[InstallationAnnotation] == "" && len(ledger.state.Owned) > 0
+	h := &observation{cm: cm, exists: exists, doc: doc, restores: restores, ledger: ledger, other: binarySize(base)}
+	h.claims = exists && cm.Annotations[InstallationAnnotation] == "" && len(ledger.state.Owned) > 0
 	var s plan.Snapshot
 	Observed(doc, h.other, &s)
 	written := cm.Annotations[WriteAnnotation]
@@ -185,27 +186,29 @@ func (r *Register) writtenElsewhere(cm *corev1.ConfigMap) *register.ElsewhereErr
 // read reads the ledger and aws-auth, or takes the aws-auth that the watch has just
 // seen, where seen is not nil. Each is written by its resourceVersion, so that what
 // others write from here on spoils the reconcile, and no order of the two says more.
-func (r *Register) read(ctx context.Context, seen *corev1.ConfigMap) (*ledgerObject, *corev1.ConfigMap, error) {
-	var ledger *ledgerObject
+func (r *Register) read(ctx context.Context, seen *corev1.ConfigMap) (ledger *ledgerObject, cm *corev1.ConfigMap, exists bool, err error) {
 	var ledgerErr error
 	var reading sync.WaitGroup
 	reading.Go(func() { ledger, ledgerErr = r.readLedger(ctx) })
-	cm, err := seen, error(nil)
+	cm, exists = seen, true
 	if cm == nil {
-		cm, err = call(ctx, r.awsAuth.Get)
+		cm, err = call(ctx, func(ctx context.Context) (cm *corev1.ConfigMap, err error) {
+			cm, exists, err = r.awsAuth.Read(ctx)
+			return cm, err
+		})
 	}
 	reading.Wait()
 	if ledgerErr != nil {
 		err = ledgerErr
 	}
-	return ledger, cm, err
+	return ledger, cm, exists, err
 }
 
 // understand reads aws-auth as the authenticator does. Where it can't, or where
 // aws-auth is gone, it says what is to be put back. A key that cannot be read and
 // is not put back is left alone, and left says why; the others go on.
-func (r *Register) understand(ctx context.Context, rules register.Rules, cm *corev1.ConfigMap, state *plan.State) (doc *awsauth.Document, restores *restoration, left, err error) {
-	if cm.ResourceVersion == "" {
+func (r *Register) understand(ctx context.Context, rules register.Rules, cm *corev1.ConfigMap, exists bool, state *plan.State) (doc *awsauth.Document, restores *restoration, left, err error) {
+	if !exists {
 		doc, restores, err = r.understandDeleted(ctx, rules, cm, state)
 		return doc, restores, nil, err
 	}
@@ -307,7 +310,7 @@ func (r *Register) Commit(ctx context.Context, o *register.Observation, c *regis
 	h, p := o.Handle.(*observation), c.Handle.(*Plan) //nolint:errcheck,forcetypeassert // Observe and Prepare made them
 	out := &register.Written{}
 	ledger := h.ledger
-	found := record{cm: h.cm}
+	found := record{cm: h.cm, absent: !h.exists}
 	if h.restores == nil {
 		found.broken = why(h.doc.Unreadable())
 	} else {
@@ -344,7 +347,7 @@ func (r *Register) Commit(ctx context.Context, o *register.Observation, c *regis
 	r.parsed = p.After
 	r.restorer.read(written)
 	because := reason(h.restores, p)
-	r.diary.wrote(h.cm, written, because)
+	r.diary.wrote(h, written, because)
 	if err := r.settle(ctx, ledger, p); err != nil {
 		return out, err
 	}

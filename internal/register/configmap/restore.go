@@ -187,13 +187,14 @@ type record struct {
 	cm       *corev1.ConfigMap
 	who, why string // empty: whoever wrote it last
 	broken   string // why the authenticator can't read it; empty: it can
+	absent   bool   // there is none: nothing is kept
 }
 
 // record keeps what aws-auth holds as a revision, unless that is done already
 // or contents change too fast; then it is done later, and again says when. done
 // reports whether there was anything to record.
 func (p *restorer) record(ctx context.Context, rec record) (done bool, again time.Duration, err error) {
-	if rec.cm.ResourceVersion == "" || rec.cm.ResourceVersion == p.recorded {
+	if rec.absent || rec.cm.ResourceVersion == p.recorded {
 		return false, 0, nil
 	}
 	c := content(rec.cm)
