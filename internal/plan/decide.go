@@ -231,14 +231,14 @@ func (d *Decision) contested(w *want, managed, unmanaged []standing, adopt bool)
 	sources := SourcesOf(w.claims)
 	answer := unmanaged[len(unmanaged)-1]
 	nodes := d.x.ofNodes(w.claims)
-	if w.Kind == awsauth.Account || answer.Username == w.Username && includes(answer.Groups, w.Groups) ||
-		nodes && servesNodes(&answer.Entry) && includes(answer.Groups, w.Groups) {
+	w = d.x.namedAs(w, &answer.Entry)
+	if w.Kind == awsauth.Account || answer.Username == w.Username && includes(answer.Groups, w.Groups) {
 		d.withdraw(managed, sources, "an unmanaged entry grants the same")
 		d.wait(w)
 		return
 	}
 	people := nodes && !describesNodes(answer.Username, answer.Groups)
-	if adopt && !people && len(unmanaged) == 1 && answer.Kind == w.Kind && includes(w.Groups, answer.Groups) {
+	if adopt && !people && !(nodes && namesOneNode(answer.Username)) && len(unmanaged) == 1 && answer.Kind == w.Kind && includes(w.Groups, answer.Groups) {
 		d.replace(w, answer, Adopt, "an unmanaged entry granted less")
 		for _, s := range managed {
 			d.drop(s, Withdraw, sources, "doubled")
@@ -291,6 +291,7 @@ func (d *Decision) keepOne(w *want, managed []standing) {
 	for _, s := range managed[:len(managed)-1] {
 		d.drop(s, Withdraw, SourcesOf(w.claims), "doubled")
 	}
+	w = d.x.namedAs(w, &last.Entry)
 	if last.Kind != w.Kind {
 		d.Op, d.After, d.Claims = Add, w.Entry, w.claims
 		d.drop(last, Withdraw, SourcesOf(w.claims), "it stands under "+last.Kind.Key())
