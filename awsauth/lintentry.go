@@ -378,13 +378,21 @@ func (l *linter) reserved(kind Kind, i int) {
 	default:
 		for _, prefix := range ownPrefixes {
 			if strings.HasPrefix(m.Username, prefix) {
-				f := l.entry(kind, i, "username", RuleReservedUsername, fmt.Sprintf("the username %q begins with %s", m.Username, prefix))
+				f := l.entry(kind, i, "username", RuleReservedUsername, fmt.Sprintf("the username %q begins with %q", m.Username, prefix))
 				f.Severity = Note
-				f.Consequence = "aws-auth takes it; an EKS access entry refuses usernames that begin with system:, " + strings.Join(ownPrefixes, ", ")
+				f.Consequence = "aws-auth takes it; an EKS access entry refuses usernames that begin with " + strings.Join(append([]string{strconv.Quote("system:")}, quoted(ownPrefixes)...), ", ")
 				f.Write = "another username before the move to access entries, once the bindings that name this one name it too"
 			}
 		}
 	}
+}
+
+func quoted(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strconv.Quote(s)
+	}
+	return out
 }
 
 // adviseUsername has the entry get the default username, where it has one.
@@ -461,12 +469,12 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 		l.unfilledName(kind, i, what, s, token, place)
 	} else if group >= 0 || !isNode(m) || !strings.HasPrefix(s, nodeUsername) {
 		for _, p := range brokenPlaceholders(s) {
-			f := place(l.entry(kind, i, field, RulePlaceholder, fmt.Sprintf("the authenticator knows no %s", p)))
+			f := place(l.entry(kind, i, field, RulePlaceholder, fmt.Sprintf("the authenticator knows no %s, as the %s %q has it", p, what, s)))
 			if fixed, whole := repairPlaceholders(s); whole && fixed != s {
 				f.Write = strconv.Quote(fixed) + bindings
 			}
 			if !strings.ContainsAny(p, "{}") { // it may be meant as it stands
-				f.Severity, f.Message = Warning, fmt.Sprintf("%s stands in the %s without the braces of a placeholder", p, what)
+				f.Severity, f.Message = Warning, fmt.Sprintf("%s stands in the %s %q without the braces of a placeholder", p, what, s)
 				f.Write = fmt.Sprintf("%s, if the placeholder is meant", strconv.Quote(strings.Replace(s, p, placeholderOf(bareWordOf(p), true), 1)))
 			}
 		}

@@ -108,7 +108,7 @@ var filledIn = append(slices.Clone(placeholders), "{{UserName}}")
 // with blanks, a dot or a dollar sign.
 var (
 	bracketed = regexp.MustCompile(`[$#%@]?(?:\{+|\[\[|\(\()[\s.]*([A-Za-z0-9_-]{3,32})\s*(?:\}+|\]\]|\)\))?|[$#%@]?([A-Za-z0-9_-]{3,32})\s*(?:\}+|\]\]|\)\))`)
-	bareWord  = regexp.MustCompile(`[A-Za-z0-9]+`)
+	bareWord  = regexp.MustCompile(`[$#%]?[A-Za-z0-9]+`)
 )
 
 // meantPlaceholder are words that people write for what a placeholder fills in, in
@@ -190,7 +190,7 @@ func brokenPlaceholders(s string) []string {
 		}
 	}
 	for _, loc := range bareWord.FindAllStringIndex(rest, -1) {
-		if word := rest[loc[0]:loc[1]]; placeholderOf(word, true) != "" && !slices.ContainsFunc(out, func(t string) bool { return strings.Contains(t, word) }) {
+		if word := rest[loc[0]:loc[1]]; placeholderOf(bareWordOf(word), true) != "" && !slices.ContainsFunc(out, func(t string) bool { return strings.Contains(t, word) }) {
 			out = append(out, word)
 		}
 	}
@@ -209,7 +209,7 @@ func nodeUsernameFor(m *Entry) string {
 		}
 	}
 	for _, word := range bareWord.FindAllString(meant, -1) {
-		if p := placeholderOf(word, true); p == instanceName || p == sessionName {
+		if p := placeholderOf(bareWordOf(word), true); p == instanceName || p == sessionName {
 			return nodeUsername + p
 		}
 	}
