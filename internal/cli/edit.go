@@ -196,11 +196,11 @@ func (h *handEdit) lockouts(planned *awsauth.Edited) []concern {
 	}
 	had, have = nodeRoles(planned.Before), nodeRoles(planned.After)
 	if len(had) > 0 && len(have) == 0 {
-		return append(found, concern{"no role would let nodes in, as a member of " + nodesGroup + " under a node's name, by aws-auth any more: every node that joins by it is locked out and gets NotReady", true})
+		return append(found, concern{noNodes(planned.After) + " by aws-auth any more: every node that joins by it is locked out and gets NotReady", true})
 	}
 	for _, arn := range had {
 		if !slices.ContainsFunc(have, func(other string) bool { return awsauth.SameARN(arn, other) }) {
-			found = append(found, concern{fmt.Sprintf("%s would no longer let nodes in, in %s: those that run under it are locked out and get NotReady", arn, nodesGroup), false})
+			found = append(found, concern{notOfNodes(planned.After, arn) + ": nodes that run under it are locked out and get NotReady", false})
 		}
 	}
 	return found
@@ -226,6 +226,24 @@ func nodeRoles(doc *awsauth.Document) []string {
 		}
 	}
 	return arns
+}
+
+// noNodes says why no role lets nodes in.
+func noNodes(doc *awsauth.Document) string {
+	for _, e := range doc.Mapped() {
+		if slices.Contains(e.Groups, nodesGroup) && e.Unmatched() == "" {
+			return "no role would have a username that nodes can have, in " + nodesGroup + ","
+		}
+	}
+	return "no role would be in " + nodesGroup
+}
+
+// notOfNodes says why a role lets nodes in no longer.
+func notOfNodes(doc *awsauth.Document, arn string) string {
+	if e, ok := doc.Mapped()[strings.ToLower(arn)]; ok && slices.Contains(e.Groups, nodesGroup) {
+		return fmt.Sprintf("%s would have the username %q, which no node can have", arn, e.Username)
+	}
+	return fmt.Sprintf("%s would no longer be in %s", arn, nodesGroup)
 }
 
 // oneNode reports whether a single node can join by an entry, under a name that is
