@@ -404,9 +404,28 @@ func (l *linter) adviseUsername(f *Finding, kind Kind, i int) {
 		return
 	}
 	f.Write = "username: " + strconv.Quote(want.Username)
-	if m.inForce() {
-		f.advise(kind, i, &want)
+	l.adviseInstances(f, kind, i, &want)
+}
+
+// adviseInstances advises what an entry is to be, which may let in instances alone: an
+// entry that gives more than nodes' rights lets in people today, who would lose them.
+func (l *linter) adviseInstances(f *Finding, kind Kind, i int, want *Entry) {
+	m := &l.list(kind)[i]
+	switch {
+	case !m.inForce():
+	case !OnlyInstances(*want) || OnlyInstances(m.Entry) || nodesOnly(m.Groups):
+		f.advise(kind, i, want)
+	default:
+		f.Write += ", once whoever else logs in by this entry has a role of their own"
 	}
+}
+
+// nodesOnly reports whether groups are nodes' alone.
+func nodesOnly(groups []string) bool {
+	return !slices.ContainsFunc(groups, func(g string) bool {
+		g, _ = inAngles(g)
+		return !slices.Contains([]string{"", nodesGroup, bootstrappersGroup, fargateGroup, windowsGroup}, g)
+	})
 }
 
 // noUsername is about an entry without one.
@@ -698,8 +717,8 @@ func (l *linter) nodeUsername(kind Kind, i int, username string, nodes bool) {
 	} else {
 		f.Write += fmt.Sprintf(" (Fargate, hybrid nodes, and nodes named by instance ID), or %q (other nodes of EC2)", nodeUsername+instanceName)
 	}
-	if prefixed && m.inForce() && (len(brokenPlaceholders(username)) > 0 || strings.Contains(username, instanceName)) {
-		f.advise(kind, i, &want)
+	if prefixed && (len(brokenPlaceholders(username)) > 0 || strings.Contains(username, instanceName)) {
+		l.adviseInstances(f, kind, i, &want)
 	}
 }
 

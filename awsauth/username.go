@@ -12,7 +12,8 @@ const (
 	nodeUsername       = "system:node:"
 	nodesGroup         = NodesGroup
 	bootstrappersGroup = BootstrappersGroup
-	fargateGroup       = "system:node-proxier" // of Fargate nodes alone
+	fargateGroup       = "system:node-proxier"    // of Fargate nodes alone
+	windowsGroup       = "eks:kube-proxy-windows" // of Windows nodes
 	instanceName       = "{{EC2PrivateDNSName}}"
 	sessionName        = "{{SessionName}}"
 	sessionNameRaw     = "{{SessionNameRaw}}"
