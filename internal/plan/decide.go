@@ -135,6 +135,26 @@ type Conflict struct {
 	Sources []string      `json:"sources"`
 }
 
+// Advice says what to do about the conflict, from the entries themselves, in one
+// clause. An entry that names nodes is not to be removed: under the username that
+// would come in its place nodes that are named otherwise are locked out.
+func (c *Conflict) Advice() string {
+	if c.Foreign.Username == c.Ours.Username && awsauth.IsNodeUsername(c.Foreign.Username) {
+		var lacks []string
+		for _, g := range c.Ours.Groups {
+			if !slices.Contains(c.Foreign.Groups, g) {
+				lacks = append(lacks, g)
+			}
+		}
+		return "add to it " + strings.Join(lacks, ", ") + ", and leave its username, by which its nodes are named (safety.onConflict: adopt does so " +
+			"where it has no group that the config lacks)"
+	}
+	if awsauth.IsNodeUsername(c.Ours.Username) && namesOneNode(c.Foreign.Username) {
+		return fmt.Sprintf("give it the username %s, or system:node:{{SessionName}} where nodes are named by instance ID: it lets in one node alone", c.Ours.Username)
+	}
+	return "remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)"
+}
+
 // Changes lists what the decision does to entries.
 func (d *Decision) Changes() []Change {
 	var out []Change

@@ -2,6 +2,7 @@ package configmap
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rolecall/rolecall/awsauth"
@@ -145,6 +146,17 @@ func TestNodesKeepTheirUsername(t *testing.T) {
 	one := role("node", "system:node:one", "system:nodes")
 	p = wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(one)}), nil, plan.Snapshot{Sources: []plan.Source{live(n)}, AdoptConflicts: true, Now: now})
 	if got, _ := resolve(p.After, n.ARN); !sameAccess(got, one) || len(p.Conflicts) != 1 {
-		t.Errorf("one node's name: mapped to %+v, conflicts %+v", got, p.Conflicts)
+		t.Fatalf("one node's name: mapped to %+v, conflicts %+v", got, p.Conflicts)
+	}
+	// No advice about an entry of nodes is to remove it.
+	less := role("node", "system:node:{{SessionName}}", "system:nodes")
+	kept := wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(less)}), nil, plan.Snapshot{Sources: []plan.Source{live(n)}, Now: now})
+	if len(kept.Conflicts) != 1 {
+		t.Fatalf("conflicts %+v", kept.Conflicts)
+	}
+	for want, c := range map[string]*plan.Conflict{"add to it system:bootstrappers, and leave its username": &kept.Conflicts[0], "give it the username system:node:{{": &p.Conflicts[0]} {
+		if got := c.Advice(); !strings.HasPrefix(got, want) {
+			t.Errorf("%+v: %s", c, got)
+		}
 	}
 }
