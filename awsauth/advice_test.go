@@ -56,7 +56,8 @@ func TestAdviceOfInputs(t *testing.T) {
 			"mapGroups 1 misspelt-key fatal: " + groupRole,
 		},
 		"wildcard": {
-			"mapRoles 2 no-identity fatal: each ARN in full; or the account in mapAccounts, \"111122223333\", which lets in everybody of it and gives no groups",
+			"mapRoles 2 no-identity fatal: each ARN in full; or the account in mapAccounts, \"111122223333\", which lets in everybody of " +
+				"it and gives no groups",
 			"mapRoles 5 no-identity fatal: in rolecall's config, which finds the role of the permission set whatever its suffix, " +
 				"roles: [{permissionSet: Dev}] with this entry's groups; or the role's whole ARN, without its path",
 		},
@@ -98,7 +99,8 @@ func TestAdviceOfInputs(t *testing.T) {
 				if f.Rule != RuleNoMasters {
 					got = append(got, fmt.Sprintf("%s %d %s %s: %s", f.Key, f.Line, f.Rule, f.Severity, f.Write))
 				}
-				if strings.Contains(f.Message+f.Consequence, "another entry maps") || strings.Contains(f.Message, "sso_dev") || strings.Contains(f.Write, "ACCOUNT:role/$") {
+				if strings.Contains(f.Message+f.Consequence, "another entry maps") ||
+					strings.Contains(f.Message, "sso_dev") || strings.Contains(f.Write, "ACCOUNT:role/$") {
 					t.Errorf("%s: %s: %s", f.Rule, f.Message, f.Consequence)
 				}
 			}
@@ -131,7 +133,8 @@ func unfollowed(data map[string]string) string {
 			if had.Unmatched() != "" {
 				continue
 			}
-			if !ok || has.Unmatched() != "" || meant(had.Username) && had.Username != has.Username || !includes(has.Groups, slices.DeleteFunc(slices.Clone(had.Groups), func(g string) bool { return !meant(g) })) {
+			if !ok || has.Unmatched() != "" || meant(had.Username) && had.Username != has.Username ||
+				!includes(has.Groups, slices.DeleteFunc(slices.Clone(had.Groups), func(g string) bool { return !meant(g) })) {
 				return fmt.Sprintf("%s\ntakes access: %+v becomes %+v", where, had, has)
 			}
 		}
@@ -149,7 +152,8 @@ func unfollowed(data map[string]string) string {
 			}
 		}
 		for _, a := range f.Advice {
-			if a.Entry != nil && a.Index >= 0 && f.index == a.Index && f.Key == a.Key && !says(&f, before.list(kindOfKey(a.Key))[a.Index].Entry, a.Entry) {
+			if a.Entry != nil && a.Index >= 0 && f.index == a.Index && f.Key == a.Key &&
+				!says(&f, before.list(kindOfKey(a.Key))[a.Index].Entry, a.Entry) {
 				return where + "\nis not what is written"
 			}
 		}
@@ -171,7 +175,8 @@ func count(found []Finding, f *Finding) int {
 // in, and no user's session is in it.
 func meant(s string) bool {
 	_, angles := inAngles(s)
-	return s != "" && !angles && len(brokenPlaceholders(s)) == 0 && strings.Trim(stripPlaceholders(s, sessionName, sessionNameRaw), " ") != "" &&
+	return s != "" && !angles && len(brokenPlaceholders(s)) == 0 &&
+		strings.Trim(stripPlaceholders(s, sessionName, sessionNameRaw), " ") != "" &&
 		(!strings.HasPrefix(s, nodeUsername) || IsNodeUsername(s) || nodeName.MatchString(strings.TrimPrefix(s, nodeUsername)))
 }
 
@@ -191,7 +196,8 @@ func saysMasters(r *reading, f *Finding, k string) bool {
 			}
 		}
 	}
-	return f.index >= 0 && f.index < len(list) && slices.ContainsFunc(list[f.index].Groups, func(g string) bool { return g == Masters }) && (key(list[f.index].ARN) == k || bareKey(list[f.index].ARN) == k) ||
+	return f.index >= 0 && f.index < len(list) && slices.Contains(list[f.index].Groups, Masters) &&
+		(key(list[f.index].ARN) == k || bareKey(list[f.index].ARN) == k) ||
 		f.Rule == RuleGroupsNoList && strings.Contains(f.Message, Masters)
 }
 
@@ -270,7 +276,8 @@ func randomSlips(rng *rand.Rand) map[string]string {
 				"arn:aws:iam::111122223333:instance-profile/a", "arn:aws:iam::111122223333:group/g", "<arn:aws:iam::111122223333:role/a>", "arn:aws:iam::${A}:role/a",
 			)
 			fmt.Fprintf(&out, "- %sarn: %q\n", one(string(kind), string(kind), string(kind), "user", "role"), arn)
-			if name := one("x", "y", "x:{{SessionName}}", "system:node:{{EC2PrivateDNSName}}", "system:node:{{SessionName}}", "system:node:{EC2PrivateDNSName}",
+			if name := one("x", "y", "x:{{SessionName}}", "system:node:{{EC2PrivateDNSName}}", "system:node:{{SessionName}}",
+				"system:node:{EC2PrivateDNSName}",
 				"<x>", "{{SessionName}}", "system:node:n1", "{{EC2PrivateDNSName}}", ""); name != "" {
 				fmt.Fprintf(&out, "  username: %q\n", name)
 			}
@@ -281,14 +288,16 @@ func randomSlips(rng *rand.Rand) map[string]string {
 			default:
 				out.WriteString("  groups:\n")
 				for range 1 + rng.IntN(3) {
-					fmt.Fprintf(&out, "  - %q\n", one("a", "b", Masters, "<"+Masters+">", "system:master", "system:nodes", "system:bootstrappers", "<system:nodes>", "system:node"))
+					fmt.Fprintf(&out, "  - %q\n", one("a", "b", Masters, "<"+Masters+">", "system:master", "system:nodes", "system:bootstrappers",
+						"<system:nodes>", "system:node"))
 				}
 			}
 		}
 		data[kind.Key()] = out.String()
 	}
 	if rng.IntN(3) == 0 {
-		data["mapAccounts"] = one("- default: 111122223333\n", "- {id: \"111122223333\"}\n- \"111122223333\"\n", "- 1111-2222-3333\n", "- arn:aws:iam::111122223333:root\n")
+		data["mapAccounts"] = one("- default: 111122223333\n", "- {id: \"111122223333\"}\n- \"111122223333\"\n", "- 1111-2222-3333\n",
+			"- arn:aws:iam::111122223333:root\n")
 	}
 	return data
 }

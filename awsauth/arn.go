@@ -93,7 +93,8 @@ func CheckUsername(s string) error {
 		return errors.New("the username is empty: write the Kubernetes username, for example \"ops\" or \"ops:{{SessionName}}\"")
 	}
 	if fillsSystem(s) {
-		return fmt.Errorf("the username %q begins with system: and has a placeholder, so whoever logs in by it can be one of Kubernetes' own users: write another prefix", s)
+		return fmt.Errorf("the username %q begins with system: and has a placeholder, so whoever logs in by it can be one of "+
+			"Kubernetes' own users: write another prefix", s)
 	}
 	return checkIdentity("username", s)
 }

@@ -277,7 +277,8 @@ func (l *linter) sso(kind Kind, i int, fields map[string]json.RawMessage) {
 	for name, raw := range fields {
 		var set struct{ PermissionSetName string }
 		if strings.EqualFold(name, "sso") && json.Unmarshal(raw, &set) == nil && permissionSetName.MatchString(set.PermissionSetName) {
-			f.Write = fmt.Sprintf("roles: [{permissionSet: %s}] with this entry's groups in rolecall's config, or the ARN of the permission set's role without its path", flowScalar(set.PermissionSetName))
+			f.Write = fmt.Sprintf("roles: [{permissionSet: %s}] with this entry's groups in rolecall's config, or the ARN of the "+
+				"permission set's role without its path", flowScalar(set.PermissionSetName))
 		}
 	}
 }
@@ -316,7 +317,8 @@ func (l *linter) identity(kind Kind, i int) {
 	switch {
 	case resource == "root" && rest == "":
 		account, _ := ARNAccount(m.ARN)
-		l.entry(kind, i, "arn", RuleRootARN, "").Write = fmt.Sprintf("as well, the ARNs that are meant, or the account in mapAccounts, %q, which gives no groups; this entry goes once nobody logs in as root", account)
+		l.entry(kind, i, "arn", RuleRootARN, "").Write = fmt.Sprintf("as well, the ARNs that are meant, or the account in mapAccounts, "+
+			"%q, which gives no groups; this entry goes once nobody logs in as root", account)
 	case resource == "role" && kind == User, resource == "user" && kind == Role:
 		other := map[Kind]Kind{Role: User, User: Role}[kind]
 		f := l.entry(kind, i, "arn", RuleWrongList, fmt.Sprintf("the ARN of a %s stands in %s", other, kind.Key()))
@@ -363,9 +365,11 @@ func (l *linter) reserved(kind Kind, i int) {
 	m := &l.list(kind)[i]
 	switch {
 	case fillsSystem(m.Username):
-		f := l.entry(kind, i, "username", RuleReservedUsername, fmt.Sprintf("the username %q begins with system:, and a part of it is filled in at login", m.Username))
+		f := l.entry(kind, i, "username", RuleReservedUsername, fmt.Sprintf("the username %q begins with system:, and a part of it is "+
+			"filled in at login", m.Username))
 		f.Severity = Error
-		f.Consequence = "whoever may assume the role chooses the name of the session, and with it which of Kubernetes' own users to be, such as system:kube-controller-manager"
+		f.Consequence = "whoever may assume the role chooses the name of the session, and with it which of Kubernetes' own users to " +
+			"be, such as system:kube-controller-manager"
 		f.Write = "a prefix other than system:, and bindings that name the new username"
 		if rest := strings.TrimPrefix(m.Username, "system:"); strings.HasPrefix(rest, "{{") {
 			if name := DefaultUsername(Entry{Kind: kind, ARN: m.ARN}); name != "" {
@@ -380,7 +384,8 @@ func (l *linter) reserved(kind Kind, i int) {
 			if strings.HasPrefix(m.Username, prefix) {
 				f := l.entry(kind, i, "username", RuleReservedUsername, fmt.Sprintf("the username %q begins with %q", m.Username, prefix))
 				f.Severity = Note
-				f.Consequence = "aws-auth takes it; an EKS access entry refuses usernames that begin with " + strings.Join(append([]string{strconv.Quote("system:")}, quoted(ownPrefixes)...), ", ")
+				f.Consequence = "aws-auth takes it; an EKS access entry refuses usernames that begin with " +
+					strings.Join(append([]string{strconv.Quote("system:")}, quoted(ownPrefixes)...), ", ")
 				f.Write = "another username before the move to access entries, once the bindings that name this one name it too"
 			}
 		}
@@ -514,8 +519,10 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 		f.Severity, f.Consequence, f.Write = Error, "whoever may assume the role chooses the name, and with it the group", "the group's name"
 	case fixed == nodeUsername && slices.Contains(m.Groups, nodesGroup):
 		f := l.entry(kind, i, field, RuleSessionName, "the session's name says which node it is")
-		f.Severity, f.Consequence = Note, "EKS writes it so for Fargate and hybrid nodes, and nodes named by instance ID need it; whoever else may assume the role can be any node"
-		f.Write = "nothing else, where the nodes are named so; system:node:{{EC2PrivateDNSName}} for nodes of EC2 that are named by their private DNS name"
+		f.Severity, f.Consequence = Note, "EKS writes it so for Fargate and hybrid nodes, and nodes named by instance ID need it; "+
+			"whoever else may assume the role can be any node"
+		f.Write = "nothing else, where the nodes are named so; system:node:{{EC2PrivateDNSName}} for nodes of EC2 that are named by " +
+			"their private DNS name"
 	case fixed == "" && strings.TrimSpace(stripPlaceholders(s, sessionName, sessionNameRaw)) == "":
 		f := l.entry(kind, i, field, RuleSessionName, fmt.Sprintf("the username %q has no prefix", s))
 		if name := DefaultUsername(Entry{Kind: kind, ARN: m.ARN}); name != "" {
@@ -615,7 +622,8 @@ func (l *linter) groups(kind Kind, i int) {
 
 // systemGroup is about a group that looks like one of Kubernetes' own.
 func (l *linter) systemGroup(kind Kind, i int, g string, node *yamlv3.Node) {
-	if strings.Contains(g, "{{") || slices.Contains(systemGroups, g) || strings.HasPrefix(g, "system:serviceaccounts:") || strings.HasPrefix(g, "system:bootstrappers:") {
+	if strings.Contains(g, "{{") || slices.Contains(systemGroups, g) ||
+		strings.HasPrefix(g, "system:serviceaccounts:") || strings.HasPrefix(g, "system:bootstrappers:") {
 		return
 	}
 	meant := ""
@@ -700,7 +708,8 @@ func (l *linter) nodeUsername(kind Kind, i int, username string, nodes bool) {
 		return
 	}
 	f := l.entry(kind, i, "username", RuleNodeUsername, fmt.Sprintf("%s goes to the username %q", nodesGroup, username))
-	f.Consequence = "the API server takes for a node only whose username begins with system:node, a colon and the node's name: these cannot join"
+	f.Consequence = "the API server takes for a node only whose username begins with system:node, a colon and the node's name: " +
+		"these cannot join"
 	if prefixed {
 		f.Message = fmt.Sprintf("no node can have the username %q", username)
 		f.Consequence = "the API server lets a node in under its own name alone: these cannot join"
@@ -713,7 +722,8 @@ func (l *linter) nodeUsername(kind Kind, i int, username string, nodes bool) {
 	}
 	f.Write = "username: " + strconv.Quote(want.Username)
 	if want.Username == nodeUsername+instanceName {
-		f.Write += fmt.Sprintf(" (nodes of EC2, Linux or Windows), or %q (Fargate, hybrid nodes, and nodes named by instance ID)", nodeUsername+sessionName)
+		f.Write += fmt.Sprintf(" (nodes of EC2, Linux or Windows), or %q (Fargate, hybrid nodes, and nodes named by instance ID)",
+			nodeUsername+sessionName)
 	} else {
 		f.Write += fmt.Sprintf(" (Fargate, hybrid nodes, and nodes named by instance ID), or %q (other nodes of EC2)", nodeUsername+instanceName)
 	}

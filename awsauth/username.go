@@ -191,7 +191,8 @@ func brokenPlaceholders(s string) []string {
 		}
 	}
 	for _, loc := range bareWord.FindAllStringIndex(rest, -1) {
-		if word := rest[loc[0]:loc[1]]; placeholderOf(bareWordOf(word), true) != "" && !slices.ContainsFunc(out, func(t string) bool { return strings.Contains(t, word) }) {
+		if word := rest[loc[0]:loc[1]]; placeholderOf(bareWordOf(word), true) != "" &&
+			!slices.ContainsFunc(out, func(t string) bool { return strings.Contains(t, word) }) {
 			out = append(out, word)
 		}
 	}

@@ -28,7 +28,8 @@ func sampleSet(name string) string {
 func (d *decoder) defaultUsername(v value, e awsauth.Entry) string {
 	name := awsauth.DefaultUsername(e)
 	if name == "" {
-		d.problem(v, "the entry has no username, and the one that its name would give can be one of Kubernetes' own: write one, for example username: \"ops:{{SessionName}}\"")
+		d.problem(v, "the entry has no username, and the one that its name would give can be one of Kubernetes' own: write one, for "+
+			"example username: \"ops:{{SessionName}}\"")
 	}
 	return name
 }
@@ -69,7 +70,8 @@ func (d *decoder) lint(e awsauth.Entry, v, username, groups value) {
 // groupAt is the group of which a message speaks, or all of them.
 func groupAt(groups value, message string) value {
 	for i, n := range groups.node.Content {
-		if item := at(n, fmt.Sprintf("%s[%d]", groups.key, i)); item.node.Value != "" && strings.Contains(message, fmt.Sprintf("%q", item.node.Value)) {
+		if item := at(n, fmt.Sprintf("%s[%d]", groups.key, i)); item.node.Value != "" &&
+			strings.Contains(message, fmt.Sprintf("%q", item.node.Value)) {
 			return item
 		}
 	}

@@ -196,7 +196,8 @@ func (h *handEdit) lockouts(planned *awsauth.Edited) []concern {
 	}
 	had, have = nodeRoles(planned.Before), nodeRoles(planned.After)
 	if len(had) > 0 && len(have) == 0 {
-		return append(found, concern{noNodes(planned.After) + " by aws-auth any more: every node that joins by it is locked out and gets NotReady", true})
+		return append(found, concern{noNodes(planned.After) + " by aws-auth any more: every node that joins by it is locked out and " +
+			"gets NotReady", true})
 	}
 	for _, arn := range had {
 		if !slices.ContainsFunc(have, func(other string) bool { return awsauth.SameARN(arn, other) }) {
@@ -249,7 +250,8 @@ func notOfNodes(doc *awsauth.Document, arn string) string {
 // oneNode reports whether a single node can join by an entry, under a name that is
 // written out.
 func oneNode(e *awsauth.Entry) bool {
-	return strings.HasPrefix(e.Username, "system:node:") && !strings.ContainsAny(e.Username, "{}") && slices.Contains(e.Groups, nodesGroup) && e.Unmatched() == ""
+	return strings.HasPrefix(e.Username, "system:node:") && !strings.ContainsAny(e.Username, "{}") &&
+		slices.Contains(e.Groups, nodesGroup) && e.Unmatched() == ""
 }
 
 // owned says which entries are the agent's, who puts them back.

@@ -38,7 +38,8 @@ func lintConcerns(planned *awsauth.Edited) []concern {
 		if subject != "" {
 			subject += ": "
 		}
-		found = append(found, concern{text: fmt.Sprintf("%s%s: %s; write %s (lint: %s, %s)", subject, f.Message, f.Consequence, f.Write, f.Severity, f.Rule)})
+		found = append(found, concern{text: fmt.Sprintf("%s%s: %s; write %s (lint: %s, %s)", subject, f.Message, f.Consequence, f.Write,
+			f.Severity, f.Rule)})
 	}
 	return found
 }
@@ -67,12 +68,14 @@ func undone(planned *awsauth.Edited) []concern {
 		}
 		switch {
 		case m.Keys == nil:
-			found = append(found, concern{text: fmt.Sprintf("%s manages this ConfigMap: %s, if its source has %s; change it there", who, m.Undoes(), strings.Join(changed, " or "))})
+			found = append(found, concern{text: fmt.Sprintf("%s manages this ConfigMap: %s, if its source has %s; change it there", who,
+				m.Undoes(), strings.Join(changed, " or "))})
 		case len(keys) > 0:
 			found = append(found, concern{text: fmt.Sprintf("%s manages %s: %s; change it there", who, strings.Join(keys, " and "), m.Undoes())})
 		case len(m.Keys) > 0 && (m.ServerSide || m.Tool != awsauth.KubectlApply):
 			// A key that somebody else has written since is no longer its own there.
-			found = append(found, concern{text: fmt.Sprintf("%s manages %s: if its source has %s too, %s; change it there", who, strings.Join(m.Keys, " and "), strings.Join(changed, " or "), m.Undoes())})
+			found = append(found, concern{text: fmt.Sprintf("%s manages %s: if its source has %s too, %s; change it there", who,
+				strings.Join(m.Keys, " and "), strings.Join(changed, " or "), m.Undoes())})
 		}
 	}
 	return found
@@ -85,7 +88,8 @@ func renamed(planned *awsauth.Edited) []concern {
 	for _, e := range sortedEntries(planned.Before.Mapped()) {
 		is, ok := after[strings.ToLower(e.ARN)]
 		if ok && e.ServesNodes() && is.ServesNodes() && e.Username != is.Username {
-			found = append(found, concern{text: fmt.Sprintf("%s would name its nodes by %s instead of %s: nodes that are named otherwise are locked out and get NotReady", e.ARN, is.Username, e.Username)})
+			found = append(found, concern{text: fmt.Sprintf("%s would name its nodes by %s instead of %s: nodes that are named otherwise "+
+				"are locked out and get NotReady", e.ARN, is.Username, e.Username)})
 		}
 	}
 	return found
@@ -123,7 +127,8 @@ func (h *handEdit) reported(ctx context.Context, planned *awsauth.Edited) []conc
 	for _, e := range gone {
 		for _, r := range list.Reports {
 			if bare, err := awsauth.RoleARN(r.RoleARN); err == nil && awsauth.SameARN(bare, e.ARN) {
-				found = append(found, concern{text: fmt.Sprintf("%s is the role of nodes, as node %s reports: where rolecall leads, it maps the role again", e.ARN, r.Node)})
+				found = append(found, concern{text: fmt.Sprintf("%s is the role of nodes, as node %s reports: where rolecall leads, it maps "+
+					"the role again", e.ARN, r.Node)})
 			}
 		}
 	}
@@ -146,7 +151,8 @@ func wanted(state *plan.State, planned *awsauth.Edited) []concern {
 			if o.Waiting || o.Principal() != c.Entry.Principal() || o.SameAccess(c.Entry) || len(o.Claims) == 0 {
 				continue
 			}
-			found = append(found, concern{text: fmt.Sprintf("%s is asked for by %s as %q with the groups %q: edit rolecall's config instead", c.Entry.ARN, strings.Join(plan.SourcesOf(o.Claims), ", "), o.Username, o.Groups)})
+			found = append(found, concern{text: fmt.Sprintf("%s is asked for by %s as %q with the groups %q: edit rolecall's config instead",
+				c.Entry.ARN, strings.Join(plan.SourcesOf(o.Claims), ", "), o.Username, o.Groups)})
 			break
 		}
 	}

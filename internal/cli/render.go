@@ -62,7 +62,8 @@ func renderPlan(w io.Writer, out *report.Result, name string, colour bool) error
 		renderChange(&b, &p.Changes[i], c)
 	}
 	for _, x := range p.Conflicts {
-		fmt.Fprintf(&b, "%s! conflict  %s%s\n      an unmanaged entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: %s\n",
+		fmt.Fprintf(&b, "%s! conflict  %s%s\n      an unmanaged entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n     "+
+			" it is kept: %s\n",
 			c.yellow, visible.Text(x.Foreign.ARN), c.reset, visible.Text(x.Foreign.Username), groups(x.Foreign.Groups), visible.Text(x.Ours.Username), groups(x.Ours.Groups), visible.Text(strings.Join(x.Sources, ", ")), visible.Text(x.Advice()))
 	}
 	for i := range p.Removals {

@@ -350,6 +350,7 @@ func (d *draft) mapperSSO(get func(string) (setting, bool), on func(string) bool
 	it.permissionSet = m[1]
 	account, _ := awsauth.ARNAccount(arn)
 	d.note(s.value, "the role %s becomes the permission set %s, whose role rolecall finds again when the suffix changes; it looks in the account whose IAM it asks, which must be %s", quote(name), quote(m[1]), account)
-	d.note(s.value, "iam-eks-user-mapper gives the role no username, so nobody can tell its users apart; rolecall gives it %s", quote(awsauth.DefaultSessionUsername(m[1])))
+	d.note(s.value, "iam-eks-user-mapper gives the role no username, so nobody can tell its users apart; rolecall gives it %s",
+		quote(awsauth.DefaultSessionUsername(m[1])))
 	d.items = append(d.items, it)
 }

@@ -146,11 +146,13 @@ func (c *Conflict) Advice() string {
 				lacks = append(lacks, g)
 			}
 		}
-		return "add to it " + strings.Join(lacks, ", ") + ", and leave its username, by which its nodes are named (safety.onConflict: adopt does so " +
+		return "add to it " + strings.Join(lacks, ", ") + ", and leave its username, by which its nodes are named (safety.onConflict: " +
+			"adopt does so " +
 			"where it has no group that the config lacks)"
 	}
 	if awsauth.IsNodeUsername(c.Ours.Username) && namesOneNode(c.Foreign.Username) {
-		return fmt.Sprintf("give it the username %s, or system:node:{{SessionName}} where nodes are named by instance ID: it lets in one node alone", c.Ours.Username)
+		return fmt.Sprintf("give it the username %s, or system:node:{{SessionName}} where nodes are named by instance ID: it lets in "+
+			"one node alone", c.Ours.Username)
 	}
 	return "remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)"
 }
