@@ -85,10 +85,16 @@ func CheckAccountID(s string) error {
 
 // CheckUsername returns an error that says what is wrong with a Kubernetes
 // username of a mapping, or nil. An empty username would make an anonymous
-// entry, and {{AccessKeyID}} lets a caller choose it (CVE-2022-2385).
+// entry, {{AccessKeyID}} lets a caller choose it (CVE-2022-2385), and a placeholder
+// behind system: lets who logs in be one of Kubernetes' own users; only nodes have
+// such names.
 func CheckUsername(s string) error {
 	if s == "" {
 		return errors.New("the username is empty: write the Kubernetes username, for example \"ops\" or \"ops:{{SessionName}}\"")
+	}
+	if fillsSystem(s) {
+		return fmt.Errorf("the username %q begins with system: and has a placeholder, so whoever logs in by it can be one of "+
+			"Kubernetes' own users: write another prefix", s)
 	}
 	return checkIdentity("username", s)
 }
@@ -106,6 +112,11 @@ func checkIdentity(what, s string) error {
 	if strings.Contains(s, "{{AccessKeyID}}") {
 		return fmt.Errorf("the %s %q uses {{AccessKeyID}}, which the caller can forge (CVE-2022-2385): write {{SessionName}} instead", what, s)
 	}
+	return checkText(what, s)
+}
+
+// checkText says what is wrong with the characters of a username or group.
+func checkText(what, s string) error {
 	if strings.TrimSpace(s) != s {
 		return fmt.Errorf("the %s %q begins or ends with white space: write it without", what, s)
 	}

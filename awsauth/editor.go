@@ -51,6 +51,9 @@ type Edited struct {
 	Changes       []Change
 	// Creates says that there was no ConfigMap.
 	Creates bool
+	// Managers are the tools that manage the ConfigMap from a source of their own,
+	// and so undo what is edited beside it.
+	Managers []Manager
 	// ResourceVersion is that of After once it stands, else empty.
 	ResourceVersion string
 }
@@ -224,7 +227,7 @@ func (r *run) try(ctx context.Context) (*Edited, error) {
 		}
 		return &Edited{Before: before, After: after, ResourceVersion: cm.ResourceVersion}, nil
 	}
-	edited := &Edited{Before: before, After: after, Changes: changes, Creates: !exists}
+	edited := &Edited{Before: before, After: after, Changes: changes, Creates: !exists, Managers: Managers(&cm.ObjectMeta)}
 	if r.editor.Review != nil {
 		if err := r.editor.Review(ctx, edited); err != nil {
 			return nil, final{err}

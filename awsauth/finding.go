@@ -43,6 +43,9 @@ type Finding struct {
 	Message     string `json:"message"`
 	Consequence string `json:"consequence"`
 	Write       string `json:"write,omitempty"`
+	// Advice is Write as a value, where following it takes access from nobody and
+	// makes nobody an administrator; see [Follow].
+	Advice []Advised `json:"advice,omitempty"`
 	// Mendable says that [Mend] mends it, and Mended are the lines that it would
 	// write in place of those from Line on; empty where they only go.
 	Mendable bool   `json:"mendable,omitempty"`
@@ -106,6 +109,7 @@ const (
 	RuleDroppedEntry     RuleID = "dropped-entry"
 	RuleSSOEntry         RuleID = "sso-entry"
 	RuleNoIdentity       RuleID = "no-identity"
+	RuleTemplate         RuleID = "unfilled-template"
 	RuleRolePath         RuleID = "role-path"
 	RuleSessionARN       RuleID = "session-arn"
 	RuleInstanceProfile  RuleID = "instance-profile"
@@ -147,7 +151,8 @@ var rules = []Rule{
 	{RuleUnreadDocument, Fatal, "there is more text behind the line that ends the first YAML document", "the authenticator reads the first YAML document and no other: whoever stands behind is locked out", "one list without such lines", false},
 	{RuleDroppedEntry, Fatal, "an entry is null or a text, or has no ARN", "the authenticator drops it", "an entry with rolearn or userarn, or none", true},
 	{RuleSSOEntry, Fatal, "an entry names a permission set under sso", "EKS has not switched that on: the entry maps nobody", "the ARN of the permission set's role, or a permissionSet in rolecall's config", false},
-	{RuleNoIdentity, Fatal, "what stands where an ARN belongs is none of an IAM identity", "it matches nobody, so nobody is let in by the entry", "the ARN that IAM says", false},
+	{RuleNoIdentity, Fatal, "what stands where an ARN belongs is none of an IAM identity", "it matches nobody, so nobody is let in by the entry", "the ARN of an IAM role or user", false},
+	{RuleTemplate, Fatal, "a template was not filled in", "what stands there is taken as it stands: as an ARN it matches nobody", "the value that is meant", false},
 	{RuleRolePath, Fatal, "the ARN of a role has the role's path", "the ARN of a session has no path, so it matches nobody", "the ARN without the path", true},
 	{RuleSessionARN, Fatal, "an ARN is that of a role's session", "the authenticator looks for the role's, so it matches nobody", "the ARN of the role", false},
 	{RuleInstanceProfile, Fatal, "an ARN is that of an instance profile", "no caller has it, so it matches nobody", "the ARN of the profile's role", false},
@@ -160,9 +165,9 @@ var rules = []Rule{
 	{RuleGroupNoText, Error, "a group is no text", "it is the empty group, which no binding names", "the group in quotes", true},
 	{RuleRepeatedField, Error, "a field stands twice in an entry", "one of the two is ignored", "it once", true},
 	{RuleAccessKey, Error, "a username or group takes {{AccessKeyID}}", "who has several access keys has several names, and older authenticators let callers forge it (CVE-2022-2385)", "{{SessionName}} behind a prefix", false},
-	{RulePlaceholder, Error, "{{…}} holds no name that the authenticator knows", "it stays in the name as it stands", "{{SessionName}}, {{SessionNameRaw}}, {{AccountID}} or {{EC2PrivateDNSName}}, without blanks", false},
+	{RulePlaceholder, Error, "what looks like a placeholder is none that the authenticator knows", "it stays in the name as it stands", "{{SessionName}}, {{SessionNameRaw}}, {{AccountID}} or {{EC2PrivateDNSName}}, without blanks", false},
 	{RuleNodeGroups, Error, "the entry of nodes lacks system:nodes or system:bootstrappers", "without system:nodes its nodes cannot join; EKS gives them both", "both groups", false},
-	{RuleNodeUsername, Error, "system:nodes goes to a username that is none of a node", "the API server takes for a node only whose username begins with system:node and a colon", "username system:node:{{EC2PrivateDNSName}}", false},
+	{RuleNodeUsername, Error, "a username is meant for nodes, and no node can have it", "the API server lets a node in under its own name alone: these cannot join", "system:node:{{EC2PrivateDNSName}}, or system:node:{{SessionName}} for Fargate, hybrid nodes, and nodes named by instance ID", false},
 	{RuleNodeMasters, Error, "the entry of nodes has system:masters", "whatever runs on a node can be administrator of the cluster", "system:bootstrappers and system:nodes", false},
 	{RuleSessionName, Warning, "a username or group is what the session's name says", "whoever may assume the role chooses the name, and with it whose rights to use", "a prefix that no other username has, such as ops:{{SessionName}}", false},
 	{RuleReservedUsername, Warning, "a username begins with system:", "such names are Kubernetes' own, and have rights that nobody bound", "another username", false},

@@ -19,6 +19,9 @@ type UpsertOptions struct {
 	// KeepUsername leaves the username of the entry as it is. One that is asked
 	// for without a username keeps it in any case.
 	KeepUsername bool
+	// DefaultUsername gives an entry that has no username, and is asked for without
+	// one, that of the function [DefaultUsername]. Else it is an error.
+	DefaultUsername bool
 	// KeepGroups leaves the groups of the entry as they are.
 	KeepGroups bool
 	// NoDuplicates makes an entry that is there and otherwise than asked an
@@ -192,9 +195,6 @@ func (u *upsertion) merge(given Entry, opts UpsertOptions) error {
 	if u.is && (opts.KeepUsername || given.Username == "") {
 		u.want.Username = u.have.Username
 	}
-	if u.want.Username == "" || !u.is || u.want.Username != u.have.Username {
-		errs = append(errs, CheckUsername(u.want.Username))
-	}
 	if u.is && opts.KeepGroups {
 		u.want.Groups = slices.Clone(u.have.Groups)
 	} else {
@@ -207,6 +207,12 @@ func (u *upsertion) merge(given Entry, opts UpsertOptions) error {
 				u.want.Groups = append(u.want.Groups, g)
 			}
 		}
+	}
+	if u.want.Username == "" && opts.DefaultUsername {
+		u.want.Username = DefaultUsername(u.want) // which can depend on the groups
+	}
+	if u.want.Username == "" || !u.is || u.want.Username != u.have.Username {
+		errs = append([]error{CheckUsername(u.want.Username)}, errs...)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%s: %w", given.ARN, err)

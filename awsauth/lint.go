@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -45,8 +43,9 @@ type linter struct {
 	broken  map[Kind]*ParseError
 	at      map[Kind]*places
 	found   []Finding
-	layouts map[Kind]*layout // made when asked for
-	bare    map[string]int   // how many entries have an ARN but for its path; made when asked for
+	layouts map[Kind]*layout   // made when asked for
+	alive   map[string][]place // the entries that let somebody in, by their ARN's key; made when asked for
+	comers  map[string][]place // those whose ARN would have to lose its path or session, by the role's
 	reading
 }
 
@@ -116,22 +115,6 @@ func (l *linter) entry(kind Kind, i int, what string, rule RuleID, message strin
 	return f
 }
 
-// isNode reports whether an entry looks like that of nodes.
-func isNode(m *mapping) bool {
-	return strings.Contains(m.Username, "{{EC2PrivateDNSName}}") || slices.Contains(m.Groups, nodesGroup)
-}
-
-// lockedOut says whom an entry without effect locks out.
-func lockedOut(m *mapping) string {
-	switch {
-	case isNode(m):
-		return "every node of this role is locked out"
-	case m.Kind == Role:
-		return "whoever has only this role is locked out"
-	}
-	return "this user is locked out"
-}
-
 // unreadable is about a key that the authenticator cannot read.
 func (l *linter) unreadable(kind Kind, p *ParseError) {
 	text := l.data[kind.Key()]
@@ -179,147 +162,8 @@ func (l *linter) unreadDocument(kind Kind) {
 	}
 }
 
-var twelveDigits = regexp.MustCompile(`^[0-9]{12}$`)
-
-func (l *linter) accountIDs() {
-	seen := map[string]bool{}
-	for i := range l.accounts {
-		m := &l.accounts[i]
-		n := l.at[Account].node(i)
-		switch {
-		case !m.inForce():
-			l.entry(Account, i, "", RuleDroppedEntry, "it is no account id but a map, a list or far too long").ARN = ""
-		case m.ARN == "":
-			f := l.entry(Account, i, "", RuleDroppedEntry, "it is empty")
-			f.fix = l.cut(Account, i)
-		case !twelveDigits.MatchString(m.ARN):
-			f := l.entry(Account, i, "", RuleAccountID, fmt.Sprintf("%q is no account id", m.ARN))
-			switch v, err := strconv.ParseFloat(m.ARN, 64); {
-			case strings.Trim(m.ARN, "0123456789") == "" && len(m.ARN) < 12:
-				f.Write = fmt.Sprintf("its 12 digits, in quotes: %q, if zeros were lost at its beginning", strings.Repeat("0", 12-len(m.ARN))+m.ARN)
-			case err == nil && v >= 1e10 && v < 1e12:
-				f.Write = fmt.Sprintf("its 12 digits, in quotes: %q, if a tool has made a number of it", fmt.Sprintf("%012.0f", v))
-			}
-		case seen[m.ARN]:
-		case n != nil && n.Kind == yamlv3.ScalarNode && n.Style == 0:
-			f := l.entry(Account, i, "", RuleUnquotedAccount, "")
-			f.Write = strconv.Quote(m.ARN)
-			if m.ARN[0] != '0' {
-				f.Severity = Note
-				f.Consequence = "the authenticator reads it as it stands, and so does every tool that does not make a number of it"
-			}
-			f.fix = l.replaceValue(Account, i, n, strconv.Quote(m.ARN), m.Entry)
-		}
-		seen[m.ARN] = true
-	}
-}
-
-// mapping looks at one element of mapRoles or mapUsers.
-func (l *linter) mapping(kind Kind, i int) {
-	m := &l.list(kind)[i]
-	if !m.inForce() {
-		l.dropped(kind, i)
-		return
-	}
-	l.identity(kind, i)
-	l.username(kind, i)
-	l.groups(kind, i)
-	l.nodes(kind, i)
-	l.fields(kind, i)
-}
-
-func (l *linter) dropped(kind Kind, i int) {
-	m := &l.list(kind)[i]
-	var fields map[string]json.RawMessage
-	isMap := json.Unmarshal(m.raw, &fields) == nil && fields != nil
-	want := string(kind) + "arn"
-	switch {
-	case string(m.raw) == "null":
-		l.entry(kind, i, "", RuleDroppedEntry, "the entry is empty").fix = l.cut(kind, i)
-		return
-	case !isMap:
-		l.entry(kind, i, "", RuleDroppedEntry, "the entry is no map of fields")
-		return
-	case strings.Contains(m.dropped, "permission set"):
-		l.entry(kind, i, "", RuleSSOEntry, "")
-		return
-	case m.ARN != "": // it has sso, too
-		l.entry(kind, i, "arn", RuleDroppedEntry, m.dropped).Write = "the ARN alone"
-		return
-	}
-	f := l.entry(kind, i, "", RuleDroppedEntry, m.dropped)
-	if isNode(m) {
-		f.Consequence = "the authenticator drops it: the nodes that were meant are locked out"
-	}
-	f.Write = want + ": with the ARN"
-	other := map[Kind]Kind{Role: User, User: Role}[kind]
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		switch {
-		case fieldKind(name, kind) == "arn":
-			f.Message = fmt.Sprintf("its %s is no text", want)
-			f.Line, f.Column = l.at[kind].of(i, "arn")
-			if string(fields[name]) == `""` || string(fields[name]) == "null" {
-				f.Message = fmt.Sprintf("its %s is empty", want)
-			}
-		case fieldKind(name, other) == "arn":
-			f.Message = fmt.Sprintf("%s, but a %s", m.dropped, name)
-			f.Write = fmt.Sprintf("the entry in %s, or %s in place of %s", other.Key(), want, name)
-		case almost(name, want) || strings.EqualFold(name, "arn"):
-			f.Message = fmt.Sprintf("%s, but %q", m.dropped, name)
-			f.Write = fmt.Sprintf("%s in place of %q", want, name)
-		}
-	}
-}
-
-// identity looks at whether the entry's ARN can be that of a caller.
-func (l *linter) identity(kind Kind, i int) {
-	m := &l.list(kind)[i]
-	if fault := identityFault(kind, m.ARN); fault != nil {
-		f := l.entry(kind, i, "arn", fault.rule, fault.message)
-		f.Consequence = ruleOf(fault.rule).Consequence + ": " + lockedOut(m)
-		if fault.write != "" {
-			f.Write = fault.write
-		}
-		if fault.bare == "" {
-			return
-		}
-		if l.free(fault.bare) {
-			want := m.Entry
-			want.ARN = fault.bare
-			f.fix = l.replaceIn(kind, i, "arn", m.ARN, fault.bare, want)
-		} else {
-			f.Consequence = ruleOf(RuleRolePath).Consequence + "; another entry maps the role"
-			f.Write = "no such entry, or its groups in the other one"
-		}
-		return
-	}
-	resource, rest, _ := strings.Cut(strings.SplitN(key(m.ARN), ":", 6)[5], "/")
-	switch {
-	case resource == "root" && rest == "":
-		l.entry(kind, i, "arn", RuleRootARN, "")
-	case resource == "role" && kind == User, resource == "user" && kind == Role:
-		other := map[Kind]Kind{Role: User, User: Role}[kind]
-		f := l.entry(kind, i, "arn", RuleWrongList, fmt.Sprintf("the ARN of a %s stands in %s", other, kind.Key()))
-		f.Write = fmt.Sprintf("the entry in %s, with %sarn", other.Key(), other)
-	}
-}
-
 func printable(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r <= 0x20 || r > 0x7e }) < 0
-}
-
-// free reports whether no other entry has an ARN, nor would come to it by
-// losing its path.
-func (l *linter) free(arn string) bool {
-	if l.bare == nil {
-		l.bare = map[string]int{}
-		for _, list := range [][]mapping{l.roles, l.users} {
-			for i := range list {
-				l.bare[bareKey(list[i].ARN)]++
-			}
-		}
-	}
-	return l.bare[bareKey(arn)] == 1
 }
 
 // bareKey is the key of an ARN, without the path if it is a role's.
@@ -352,92 +196,11 @@ func plainNumber(raw json.RawMessage) bool {
 	return len(raw) > 0 && (raw[0] == 't' || raw[0] == 'f' || raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9')
 }
 
-func (l *linter) username(kind Kind, i int) {
-	m := &l.list(kind)[i]
-	if m.Username == "" {
-		raw := m.rawField("username")
-		f := l.entry(kind, i, "username", RuleEmptyUsername, "the entry has no username")
-		switch {
-		case plainNumber(raw):
-			f.Message = fmt.Sprintf("the username %s is no text", raw)
-			if field, ok := l.at[kind].field(i, "username"); ok {
-				want := m.Entry
-				want.Username = field.value.Value
-				f.Write = "username: " + strconv.Quote(want.Username)
-				f.fix = l.replaceValue(kind, i, field.value, strconv.Quote(want.Username), want)
-			}
-		case len(raw) > 0 && raw[0] == '{':
-			f.Rule, f.Severity = RuleUnquotedBraces, Error
-			f.Message, f.Write = "the username is a map: its braces are not quoted", `username: "{{SessionName}}"`
-		case len(raw) > 0 && string(raw) != "null" && raw[0] != '"':
-			f.Message = "the username is no text"
-		}
-		return
-	}
-	l.name(kind, i, "username", m.Username, -1)
-	if !isRole(&m.Entry) && strings.Trim(stripPlaceholders(m.Username, "{{SessionName}}", "{{SessionNameRaw}}"), " ") == "" {
-		l.entry(kind, i, "username", RuleEmptyUsername, "a user has no session: {{SessionName}} becomes nothing").Write = "the user's name"
-	}
-	if rest, ok := strings.CutPrefix(m.Username, "system:"); ok && !strings.HasPrefix(rest, "node:") {
-		l.entry(kind, i, "username", RuleReservedUsername, fmt.Sprintf("the username %q begins with system:", m.Username))
-	}
-}
-
 func stripPlaceholders(s string, names ...string) string {
 	for _, p := range names {
 		s = strings.ReplaceAll(s, p, "")
 	}
 	return s
-}
-
-var anyPlaceholder = regexp.MustCompile(`\{\{[^{}]*\}\}`)
-
-// name looks at a username, or at the group of an index.
-func (l *linter) name(kind Kind, i int, what, s string, group int) {
-	field := map[bool]string{true: "username", false: "groups"}[group < 0]
-	place := func(f *Finding) *Finding {
-		if group >= 0 {
-			if g := l.groupNode(kind, i, group); g != nil {
-				f.Line, f.Column = position(g)
-			}
-		}
-		return f
-	}
-	if strings.Contains(s, "{{AccessKeyID}}") {
-		place(l.entry(kind, i, field, RuleAccessKey, fmt.Sprintf("the %s %q takes {{AccessKeyID}}", what, s)))
-	} else if err := checkIdentity(what, s); err != nil {
-		message, write, _ := strings.Cut(err.Error(), ": write ")
-		place(l.entry(kind, i, field, RuleOddText, message)).Write = "it " + strings.TrimPrefix(write, "it ")
-	}
-	for _, p := range slices.Compact(slices.Sorted(slices.Values(anyPlaceholder.FindAllString(s, -1)))) {
-		if slices.Contains(placeholders, p) {
-			continue
-		}
-		f := place(l.entry(kind, i, field, RulePlaceholder, fmt.Sprintf("the authenticator knows no %s", p)))
-		for _, known := range placeholders {
-			if almost(strings.ReplaceAll(p, " ", ""), known) {
-				f.Write = known
-			}
-		}
-	}
-	session := isRole(&l.list(kind)[i].Entry)
-	if !session && strings.Contains(s, "{{EC2PrivateDNSName}}") {
-		place(l.entry(kind, i, field, RuleInstanceOnly, ""))
-	}
-	if !session || !strings.Contains(s, "{{SessionName") {
-		return
-	}
-	switch fixed := s[:strings.Index(s, "{{")]; {
-	case group >= 0:
-		f := place(l.entry(kind, i, field, RuleSessionName, fmt.Sprintf("the group %q is what the session's name says", s)))
-		f.Severity, f.Consequence, f.Write = Error, "whoever may assume the role chooses the name, and with it the group", "the group's name"
-	case fixed == "system:node:" && slices.Contains(l.list(kind)[i].Groups, nodesGroup):
-		f := l.entry(kind, i, field, RuleSessionName, "the session's name says which node it is")
-		f.Severity, f.Consequence = Note, "EKS writes it so for Fargate and hybrid nodes; whoever else may assume the role can be any node"
-		f.Write = "system:node:{{EC2PrivateDNSName}} for nodes of EC2"
-	case fixed == "" && strings.TrimSpace(stripPlaceholders(s, "{{SessionName}}", "{{SessionNameRaw}}")) == "":
-		l.entry(kind, i, field, RuleSessionName, fmt.Sprintf("the username %q has no prefix", s))
-	}
 }
 
 // groupNode is the node of an entry's group, or nil.
@@ -456,102 +219,12 @@ func (l *linter) groupNode(kind Kind, i, group int) *yamlv3.Node {
 	return n.Content[group]
 }
 
-const (
-	nodesGroup         = "system:nodes"
-	bootstrappersGroup = "system:bootstrappers"
-)
-
 // systemGroups are those that Kubernetes and EKS know
 // (k8s.io/apiserver/pkg/authentication/user/user.go:71,
 // serviceaccount/util.go:33; system:node-proxier: EKS, for Fargate).
 var systemGroups = []string{
 	Masters, nodesGroup, bootstrappersGroup, "system:node-proxier", "system:monitoring",
 	"system:authenticated", "system:unauthenticated", "system:serviceaccounts",
-}
-
-func (l *linter) groups(kind Kind, i int) {
-	m := &l.list(kind)[i]
-	raw := m.rawField("groups")
-	if len(raw) > 0 && raw[0] != '[' && string(raw) != "null" {
-		f := l.entry(kind, i, "groups", RuleGroupsNoList, "")
-		var one string
-		if field, ok := l.at[kind].field(i, "groups"); ok && json.Unmarshal(raw, &one) == nil && one != "" {
-			f.Message = fmt.Sprintf("groups is the text %q, not a list", one)
-			f.Write = "groups: [" + strconv.Quote(one) + "]"
-			if !strings.ContainsAny(one, ", \t\r\n;") && CheckGroup(one) == nil {
-				want := m.Entry
-				want.Groups = []string{one}
-				f.fix = l.replaceValue(kind, i, field.value, "["+strconv.Quote(one)+"]", want)
-			} else {
-				f.Write = "groups: [" + strconv.Quote("A") + ", " + strconv.Quote("B") + "]"
-			}
-		}
-		return
-	}
-	var elements []json.RawMessage
-	_ = json.Unmarshal(raw, &elements)
-	for j, g := range m.Groups {
-		node := l.groupNode(kind, i, j)
-		if g == "" {
-			f := l.entry(kind, i, "groups", RuleGroupNoText, "a group is empty")
-			if node != nil {
-				f.Line, f.Column = position(node)
-			}
-			if j < len(elements) && plainNumber(elements[j]) {
-				f.Message = fmt.Sprintf("the group %s is no text", elements[j])
-				if node != nil && node.Kind == yamlv3.ScalarNode {
-					want := m.Entry
-					want.Groups = slices.Clone(want.Groups)
-					want.Groups[j] = node.Value
-					f.Write = strconv.Quote(node.Value)
-					f.fix = l.replaceValue(kind, i, node, strconv.Quote(node.Value), want)
-				}
-			}
-			continue
-		}
-		l.name(kind, i, "group", g, j)
-		if strings.Contains(g, "{{") || slices.Contains(systemGroups, g) || strings.HasPrefix(g, "system:serviceaccounts:") || strings.HasPrefix(g, "system:bootstrappers:") {
-			continue
-		}
-		meant := ""
-		for _, known := range systemGroups {
-			if almost(g, known) {
-				meant = known
-			}
-		}
-		if meant == "" && !strings.HasPrefix(strings.ToLower(g), "system:") {
-			continue
-		}
-		f := l.entry(kind, i, "groups", RuleSystemGroup, fmt.Sprintf("neither Kubernetes nor EKS knows the group %q", g))
-		if node != nil {
-			f.Line, f.Column = position(node)
-		}
-		if meant != "" {
-			f.Write = meant
-		}
-	}
-}
-
-func (l *linter) nodes(kind Kind, i int) {
-	m := &l.list(kind)[i]
-	instance := strings.Contains(m.Username, "{{EC2PrivateDNSName}}")
-	nodes, boot := slices.Contains(m.Groups, nodesGroup), slices.Contains(m.Groups, bootstrappersGroup)
-	if isRole(&m.Entry) && instance && (!nodes || !boot) {
-		f := l.entry(kind, i, "groups", RuleNodeGroups, "the entry of nodes lacks "+nodesGroup)
-		f.Consequence = "its nodes cannot join the cluster"
-		if nodes {
-			f.Message, f.Severity = "the entry of nodes lacks "+bootstrappersGroup, Warning
-			f.Consequence = "EKS gives nodes both groups, and what it binds to this one they lack"
-		}
-		f.Write = "groups: [" + bootstrappersGroup + ", " + nodesGroup + "]"
-	}
-	if nodes && !strings.HasPrefix(m.Username, "system:node:") {
-		f := l.entry(kind, i, "username", RuleNodeUsername, fmt.Sprintf("%s goes to the username %q", nodesGroup, m.Username))
-		f.Consequence = "the API server takes for a node only whose username begins with system:node, a colon and the node's name: these cannot join"
-	}
-	if (instance || nodes) && slices.Contains(m.Groups, Masters) {
-		l.entry(kind, i, "groups", RuleNodeMasters, "")
-	}
 }
 
 // fields looks at the names of an entry's fields.
@@ -592,6 +265,9 @@ func (l *linter) fields(kind Kind, i int) {
 			continue
 		}
 		for _, right := range []string{string(kind) + "arn", "username", "groups"} {
+			if right == string(kind)+"arn" && !m.inForce() {
+				continue // that it has no ARN says this already
+			}
 			if m.rawField(fieldKind(right, kind)) == nil && (almost(name, right) || meantField[strings.ToLower(name)] == right) {
 				f := l.entry(kind, i, "", RuleUnknownField, fmt.Sprintf("the authenticator knows no field %q", name))
 				f.Line, f.Column = position(own["other "+name][0].key)
@@ -604,106 +280,6 @@ func (l *linter) fields(kind Kind, i int) {
 // meantField are names that other tools and formats use for fields.
 var meantField = map[string]string{"user": "username", "user_name": "username", "user-name": "username", "group": "groups", "kubernetesgroups": "groups"}
 
-// doubles looks for entries of one list that have the same ARN.
-func (l *linter) doubles(kind Kind) {
-	list := l.list(kind)
-	same := map[string][]int{}
-	for i := range list {
-		if list[i].inForce() {
-			same[key(list[i].ARN)] = append(same[key(list[i].ARN)], i)
-		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(same)) {
-		all := same[k]
-		if len(all) < 2 {
-			continue
-		}
-		answering := l.answering(kind, list[all[0]].ARN)
-		last := answering[len(answering)-1]
-		for _, i := range all {
-			m := &list[i]
-			// Of those with the same key the last one replaces the others.
-			winner := i
-			for _, j := range all {
-				if mapKey(kind, list[j].ARN) == mapKey(kind, m.ARN) {
-					winner = j
-				}
-			}
-			switch {
-			case winner != i:
-				f := l.entry(kind, i, "arn", RuleShadowed, "")
-				l.besides(f, kind, winner)
-				l.covered(f, kind, i, &list[winner])
-			case len(answering) > 1 && i != last:
-				f := l.entry(kind, i, "arn", RuleCaseVariants, "")
-				l.besides(f, kind, last)
-				if sameGrant(m.Entry, list[last].Entry) {
-					f.Severity, f.Consequence = Warning, "either of the two answers, and today they say the same"
-					f.fix = l.cut(kind, i)
-				} else {
-					f.Write = oneEntry(m.Entry, list[last].Entry)
-				}
-			}
-		}
-	}
-}
-
-// besides puts the place of another entry into a finding.
-func (l *linter) besides(f *Finding, kind Kind, i int) {
-	f.OtherKey = kind.Key()
-	f.OtherLine, _ = l.at[kind].of(i, "arn")
-}
-
-// oneEntry says what to write in place of two.
-func oneEntry(a, b Entry) string {
-	groups := groupSet(append(slices.Clone(a.Groups), b.Groups...))
-	if len(groups) == 0 {
-		return "one entry"
-	}
-	return "one entry with the groups " + strings.Join(groups, ", ")
-}
-
-// covered is about an entry that another one keeps from answering.
-func (l *linter) covered(f *Finding, kind Kind, i int, winner *mapping) {
-	m := &l.list(kind)[i]
-	switch {
-	case m.Username == winner.Username && includes(winner.Groups, m.Groups):
-		f.Severity, f.Consequence = Warning, "it is ignored, and what it grants the other one grants too"
-		f.Write = "no such entry"
-		f.fix = l.cut(kind, i)
-	case includes(winner.Groups, m.Groups):
-		f.Consequence = fmt.Sprintf("it is ignored: the username is %q", winner.Username)
-	default:
-		var lost []string
-		for _, g := range groupSet(m.Groups) {
-			if !slices.Contains(winner.Groups, g) {
-				lost = append(lost, g)
-			}
-		}
-		f.Consequence = "it is ignored: it grants nobody " + strings.Join(lost, ", ")
-		f.Write = oneEntry(m.Entry, winner.Entry)
-	}
-}
-
-// acrossLists looks for entries of mapUsers whose ARN mapRoles has as well.
-func (l *linter) acrossLists() {
-	roles := map[string]int{}
-	for i := range l.roles {
-		if l.roles[i].inForce() {
-			roles[key(l.roles[i].ARN)] = i
-		}
-	}
-	for i := range l.users {
-		m := &l.users[i]
-		if j, too := roles[key(m.ARN)]; m.inForce() && too {
-			f := l.entry(User, i, "arn", RuleShadowed, "mapRoles has the same ARN")
-			l.besides(f, Role, j)
-			l.covered(f, User, i, &l.roles[j])
-			f.Consequence = "mapRoles is tried first: " + f.Consequence
-		}
-	}
-}
-
 // keys looks at the keys of the ConfigMap's data.
 func (l *linter) keys() {
 	for _, name := range slices.Sorted(maps.Keys(l.data)) {
@@ -715,6 +291,10 @@ func (l *linter) keys() {
 			if almost(name, kind.Key()) {
 				meant = kind
 			}
+		}
+		if strings.EqualFold(name, "mapGroups") && !isBlank(l.data[name]) {
+			l.mapGroups(name)
+			continue
 		}
 		if meant == "" || isBlank(l.data[name]) {
 			l.add(RuleUnknownKey, name, fmt.Sprintf("the authenticator does not know the key %q", name))

@@ -1,7 +1,6 @@
 package awsauth
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -38,8 +37,8 @@ func (e *Entry) Unmatched() string {
 		}
 		return ""
 	}
-	if f := identityFault(e.Kind, e.ARN); f != nil {
-		return f.message
+	if faults := identityFaults(e.Kind, e.ARN); len(faults) > 0 {
+		return faults[0].message
 	}
 	if OnlyInstances(*e) && !isRole(e) {
 		return "{{EC2PrivateDNSName}} is for EC2 instances alone, and the ARN is a user's"
@@ -60,68 +59,4 @@ func isRole(e *Entry) bool {
 		return strings.HasPrefix(f[5], "role/")
 	}
 	return e.Kind == Role
-}
-
-// A fault is why no caller has an ARN.
-type fault struct {
-	rule    RuleID
-	message string // of the finding
-	write   string // what to write instead; empty where the rule says it
-	bare    string // the ARN without its path, where that is the fault
-}
-
-// identityFault says why no caller that the authenticator knows has the ARN of an
-// entry; nil where one can have it.
-func identityFault(kind Kind, arn string) *fault {
-	s := key(arn) // as the authenticator compares
-	f := strings.SplitN(s, ":", 6)
-	if len(f) != 6 || f[0] != "arn" {
-		out := &fault{rule: RuleNoIdentity, message: fmt.Sprintf("%q is no ARN", arn)}
-		if !strings.ContainsAny(arn, ":/ \t") {
-			_, err := splitARN(arn, string(kind))
-			if e, _ := err.(*ARNError); e != nil { //nolint:errorlint // it is never wrapped
-				out.write = e.Write
-			}
-		}
-		return out
-	}
-	resource, rest, _ := strings.Cut(f[5], "/")
-	switch {
-	case f[2] == "sts" && resource == "assumed-role":
-		out := &fault{rule: RuleSessionARN, message: ruleOf(RuleSessionARN).Title}
-		if role, _, ok := cutLast(arn[strings.IndexByte(arn, '/')+1:]); ok {
-			orig := strings.SplitN(arn, ":", 6)
-			out.write = fmt.Sprintf("arn:%s:iam::%s:role/%s, which lets in every session of the role", orig[1], orig[4], role)
-		}
-		return out
-	case resource == "instance-profile":
-		return &fault{
-			rule: RuleInstanceProfile, message: ruleOf(RuleInstanceProfile).Title,
-			write: "the ARN of the profile's role (aws iam get-instance-profile shows it; its name can differ)",
-		}
-	case !slices.Contains(partitions, f[1]):
-		return &fault{rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names the unknown partition %q", f[1]), write: "one of " + strings.Join(partitions, ", ")}
-	case CheckAccountID(f[4]) != nil:
-		return &fault{rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names %q where the account's 12 digits belong", f[4]), write: "the 12 digits"}
-	case f[3] != "" || f[2] != "iam" && f[2]+resource != "stsfederated-user":
-		return &fault{rule: RuleNoIdentity, message: "the ARN is none of IAM"}
-	}
-	name := rest[strings.LastIndexByte(rest, '/')+1:]
-	switch {
-	case resource != "root" && (rest == "" || checkName(arn, name, 64) != nil || name == "" || !printable(rest)):
-		out := &fault{rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names %q, which no IAM name can be", rest)}
-		if strings.ContainsAny(rest, "*?") {
-			out.write = "each ARN, or the account in mapAccounts: the authenticator knows no patterns"
-		}
-		return out
-	case resource == "role" && rest != name:
-		at := strings.LastIndexByte(arn, '/')
-		bare := arn[:strings.IndexByte(arn, '/')+1] + arn[at+1:]
-		return &fault{rule: RuleRolePath, message: ruleOf(RuleRolePath).Title, write: bare, bare: bare}
-	case resource == "root" && rest == "":
-		return nil
-	case resource != "role" && resource != "user" && f[2] != "sts":
-		return &fault{rule: RuleNoIdentity, message: "the ARN is none of a role or user"}
-	}
-	return nil
 }

@@ -172,6 +172,13 @@ func (l *linter) describeFix(f *Finding) {
 		return
 	}
 	f.Mendable = true
+	if len(f.Advice) == 0 && f.index >= 0 {
+		if is := l.list(f.fix.kind)[f.index].Entry; f.fix.remove {
+			f.advise(f.fix.kind, f.index, nil)
+		} else if want := f.fix.want; is.ARN != want.ARN || is.Username != want.Username || !slices.Equal(is.Groups, want.Groups) {
+			f.advise(f.fix.kind, f.index, &want)
+		}
+	}
 	if f.fix.remove {
 		return
 	}

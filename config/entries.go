@@ -38,7 +38,7 @@ type roleKeys struct{ permissionSet, arn string }
 func (d *decoder) roleEntry(v value, word roleKeys) Role {
 	var r Role
 	arnOK, setOK := false, false
-	var username value
+	var username, groups value
 	seen := d.mapping(v, keys{
 		word.permissionSet: func(v value) {
 			if r.PermissionSet, setOK = d.text(v, "AdministratorAccess"); setOK {
@@ -50,8 +50,12 @@ func (d *decoder) roleEntry(v value, word roleKeys) Role {
 				r.ARN, arnOK = d.roleARN(v, r.ARN)
 			}
 		},
-		"username": func(v value) { username, r.Username = v, d.username(v, nil) },
-		"groups":   func(v value) { r.Groups = d.groups(v, nil) },
+		"username": func(v value) {
+			if !empty(v) {
+				username, r.Username = v, d.username(v, nil)
+			}
+		},
+		"groups": func(v value) { groups, r.Groups = v, d.groups(v, nil) },
 	})
 	if v.node.Kind != yaml.MappingNode {
 		return r
@@ -66,14 +70,24 @@ func (d *decoder) roleEntry(v value, word roleKeys) Role {
 		d.problem(v, "the entry names no role: write %s: NAME or %s: %s", word.permissionSet, word.arn, exampleRole)
 		return r
 	}
+	e := awsauth.Entry{Kind: awsauth.Role, ARN: r.ARN, Groups: r.Groups}
+	if setOK {
+		e.ARN = sampleSet(r.PermissionSet)
+	}
 	if username.node == nil {
-		if hasARN {
-			d.problem(v, `the entry has no username: write one, for example username: "ops:{{SessionName}}"`)
-			return r
+		username = v
+		if setOK { // it is of people, whatever its groups
+			e.Groups = nil
 		}
-		username, r.Username = v, r.PermissionSet+":{{SessionName}}"
+		if setOK || arnOK {
+			r.Username = d.defaultUsername(v, e)
+		}
+		e.Groups = r.Groups
 	}
 	d.noGroups(v, r.Groups)
+	if e.Username = r.Username; setOK || arnOK {
+		d.lint(e, v, username, groups)
+	}
 	switch {
 	case setOK:
 		d.claim(username, "permission set "+r.PermissionSet, r.PermissionSet, r.Username)
@@ -87,7 +101,7 @@ func (d *decoder) roleEntry(v value, word roleKeys) Role {
 func (d *decoder) userEntry(v value, word string) User {
 	var u User
 	arnOK := false
-	var username value
+	var username, groups value
 	seen := d.mapping(v, keys{
 		word: func(v value) {
 			if u.ARN, arnOK = d.text(v, exampleUser); !arnOK {
@@ -99,8 +113,12 @@ func (d *decoder) userEntry(v value, word string) User {
 				d.problem(v, "%v", err)
 			}
 		},
-		"username": func(v value) { username, u.Username = v, d.username(v, sessionPlaceholders) },
-		"groups":   func(v value) { u.Groups = d.groups(v, sessionPlaceholders) },
+		"username": func(v value) {
+			if !empty(v) {
+				username, u.Username = v, d.username(v, sessionPlaceholders)
+			}
+		},
+		"groups": func(v value) { groups, u.Groups = v, d.groups(v, sessionPlaceholders) },
 	})
 	if v.node.Kind != yaml.MappingNode {
 		return u
@@ -108,11 +126,17 @@ func (d *decoder) userEntry(v value, word string) User {
 	if _, ok := seen[word]; !ok {
 		d.problem(v, "the entry names no user: write %s: %s", word, exampleUser)
 	}
+	e := awsauth.Entry{Kind: awsauth.User, ARN: u.ARN, Groups: u.Groups}
 	if username.node == nil {
-		d.problem(v, "the entry has no username: write one, for example username: ops")
-		return u
+		username = v
+		if arnOK {
+			u.Username = d.defaultUsername(v, e)
+		}
 	}
 	d.noGroups(v, u.Groups)
+	if e.Username = u.Username; arnOK {
+		d.lint(e, v, username, groups)
+	}
 	if arnOK {
 		d.claim(username, "user "+strings.ToLower(u.ARN), u.ARN, u.Username)
 	}
@@ -122,7 +146,7 @@ func (d *decoder) userEntry(v value, word string) User {
 // iamGroup reads an item of iamGroups.
 func (d *decoder) iamGroup(v value) IAMGroup {
 	g := IAMGroup{Username: "{{UserName}}"}
-	username := v
+	username, groups := v, value{}
 	nameOK := false
 	seen := d.mapping(v, keys{
 		"name": func(v value) {
@@ -131,8 +155,13 @@ func (d *decoder) iamGroup(v value) IAMGroup {
 				d.problem(v, "%s is no name of an IAM group: write the name alone, without path or ARN, at most 128 of letters, digits and _+=,.@-", quote(g.Name))
 			}
 		},
-		"username": func(v value) { username, g.Username = v, d.usernameTemplate(v) },
+		"username": func(v value) {
+			if !empty(v) {
+				username, g.Username = v, d.usernameTemplate(v)
+			}
+		},
 		"groups": func(v value) {
+			groups = v
 			before := len(d.problems)
 			if g.Groups = d.groups(v, sessionPlaceholders); len(g.Groups) == 0 && len(d.problems) == before {
 				d.problem(v, "the list is empty: write the groups that the users get in Kubernetes, for example [viewers]")
@@ -148,6 +177,8 @@ func (d *decoder) iamGroup(v value) IAMGroup {
 	if _, ok := seen["groups"]; !ok {
 		d.problem(v, "the entry has no groups: write those that the users get in Kubernetes, for example groups: [viewers]")
 	}
+	d.lint(awsauth.Entry{Kind: awsauth.User, ARN: exampleUser, Username: strings.ReplaceAll(g.Username, "{{UserName}}", "NAME"),
+		Groups: g.Groups}, v, username, groups)
 	if nameOK {
 		d.claim(username, "group "+g.Name, g.Name, g.Username)
 	}
@@ -289,10 +320,6 @@ func (d *decoder) username(v value, useless []string) string {
 func (d *decoder) usernameTemplate(v value) string {
 	text, ok := d.text(v, `"{{UserName}}"`)
 	if !ok {
-		return ""
-	}
-	if text == "" {
-		d.problem(v, `the username is empty: write "{{UserName}}", or remove the key`)
 		return ""
 	}
 	for _, p := range placeholder.FindAllString(text, -1) {

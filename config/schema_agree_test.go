@@ -34,6 +34,7 @@ var unseen = []struct {
 	{regexp.MustCompile(`^".*\d{4}.*" is no duration`), "more than 64 bits of nanoseconds"},
 	{regexp.MustCompile(`is no placeholder of an IAM group's usernames`), "any other text in braces"},
 	{regexp.MustCompile(`^".*\\u.*" is no syncedBy mark`), "beyond ASCII"},
+	{regexp.MustCompile(`^the entry has no username, and the one that its name would give`), "the default of another key"},
 	{regexp.MustCompile(`begins or ends with white space|holds a control character`), "beyond ASCII"},
 	{regexp.MustCompile(`^".*\$(ACCOUNTID|PARTITION).*" ends with ".*", which is no IAM name`), "longer than 64 with its placeholders filled in"},
 }

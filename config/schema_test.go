@@ -122,6 +122,16 @@ var (
 	trimmedPattern = `^[^\x00-\x20]([^\x00-\x1f]*[^\x00-\x20])?$`
 )
 
+// ofKubernetes is what begins with system: and is filled in, but for nodes.
+const ofKubernetes = `^system:((([^n]|n[^o]|no[^d]|nod[^e]|node[^:]).*)?|n|no|nod|node)\{\{(AccountID|EC2PrivateDNSName|SessionName|SessionNameRaw|UserName)\}\}`
+
+// username is one that may be left empty.
+func username(s schema, refused string) schema {
+	s.AnyOf = []schema{{Pattern: "^$"}, {Pattern: trimmedPattern}}
+	s.Not = &schema{Pattern: refused + "|" + ofKubernetes}
+	return s
+}
+
 func identity(s schema) schema {
 	s.Pattern = trimmedPattern
 	s.Not = &schema{Pattern: `\{\{AccessKeyID\}\}`}
@@ -149,22 +159,19 @@ var rules = map[string]schema{
 	"karpenter.nodeRoleARNs": {Pattern: rolePattern},
 	"roles": {AnyOf: []schema{
 		{Required: []string{"permissionSet"}, Not: &schema{Required: []string{"arn"}}},
-		{Required: []string{"arn", "username"}, Not: &schema{Required: []string{"permissionSet"}}},
+		{Required: []string{"arn"}, Not: &schema{Required: []string{"permissionSet"}}},
 	}},
 	"roles.permissionSet": {Pattern: permissionSetName.String(), Not: &schema{Pattern: reservedRole.String()}},
 	"roles.arn":           {Pattern: rolePattern},
-	"roles.username":      identity(schema{}),
+	"roles.username":      username(schema{}, `\{\{AccessKeyID\}\}`),
 	"roles.groups":        identity(schema{}),
 	"iamGroups":           {Required: []string{"name", "groups"}},
 	"iamGroups.name":      {Pattern: groupName.String()},
-	"iamGroups.username": {
-		Pattern: trimmedPattern,
-		Not:     &schema{Pattern: `\{\{(AccessKeyID|EC2PrivateDNSName|SessionName|SessionNameRaw)\}\}`},
-	},
+	"iamGroups.username":  username(schema{}, `\{\{(AccessKeyID|EC2PrivateDNSName|SessionName|SessionNameRaw)\}\}`),
 	"iamGroups.groups":    identity(schema{MinItems: 1}),
-	"users":               {Required: []string{"arn", "username"}},
+	"users":               {Required: []string{"arn"}},
 	"users.arn":           {Pattern: userPattern},
-	"users.username":      identity(schema{}),
+	"users.username":      username(schema{}, `\{\{AccessKeyID\}\}`),
 	"users.groups":        identity(schema{}),
 	"accounts":            {Pattern: "^" + accountPattern + "$"},
 	"adopt":               {Pattern: trimmedPattern},

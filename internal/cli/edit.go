@@ -137,7 +137,11 @@ func (h *handEdit) show(ctx context.Context, planned *awsauth.Edited) error {
 		found = own
 	}
 	found = append(found, h.lockouts(planned)...)
+	found = append(found, renamed(planned)...)
+	found = append(found, lintConcerns(planned)...)
 	found = append(found, h.owned(ctx, planned)...)
+	found = append(found, h.reported(ctx, planned)...)
+	found = append(found, undone(planned)...)
 	found = append(found, h.services.concerns()...)
 	grave := slices.ContainsFunc(found, func(c concern) bool { return c.grave })
 	asks := len(found) > 0 && !h.yes && !h.force && h.dryRun == dryRunNone && (grave || isTerminal(h.stdin))
@@ -190,13 +194,14 @@ func (h *handEdit) lockouts(planned *awsauth.Edited) []concern {
 	if len(had) > 0 && len(have) == 0 {
 		found = append(found, concern{"nobody could log in with " + awsauth.Masters + " by aws-auth any more: only access entries, and who has made the cluster, could fix what goes wrong", true})
 	}
-	had, have = inGroup(planned.Before, nodesGroup), inGroup(planned.After, nodesGroup)
+	had, have = nodeRoles(planned.Before), nodeRoles(planned.After)
 	if len(had) > 0 && len(have) == 0 {
-		return append(found, concern{"no role would be in " + nodesGroup + " by aws-auth any more: every node that joins by it is locked out and gets NotReady", true})
+		return append(found, concern{noNodes(planned.After) + " by aws-auth any more: every node that joins by it is locked out and " +
+			"gets NotReady", true})
 	}
 	for _, arn := range had {
 		if !slices.ContainsFunc(have, func(other string) bool { return awsauth.SameARN(arn, other) }) {
-			found = append(found, concern{fmt.Sprintf("%s would no longer be in %s: nodes that run under it are locked out and get NotReady", arn, nodesGroup), false})
+			found = append(found, concern{notOfNodes(planned.After, arn) + ": nodes that run under it are locked out and get NotReady", false})
 		}
 	}
 	return found
@@ -213,27 +218,51 @@ func admins(doc *awsauth.Document) []string {
 	return arns
 }
 
-// inGroup are the ARNs that are in a group, and that a principal can have.
-func inGroup(doc *awsauth.Document, group string) []string {
+// nodeRoles are the ARNs of roles by which nodes join.
+func nodeRoles(doc *awsauth.Document) []string {
 	var arns []string
-	shadowed := doc.Shadowed()
-	for i, l := range doc.Entries() {
-		if l.Dropped == "" && !shadowed[i] && slices.Contains(l.Groups, group) && l.Unmatched() == "" {
-			arns = append(arns, l.ARN)
+	for _, e := range sortedEntries(doc.Mapped()) {
+		if e.ServesNodes() || oneNode(&e) {
+			arns = append(arns, e.ARN)
 		}
 	}
 	return arns
 }
 
+// noNodes says why no role lets nodes in.
+func noNodes(doc *awsauth.Document) string {
+	for _, e := range doc.Mapped() {
+		if slices.Contains(e.Groups, nodesGroup) && e.Unmatched() == "" {
+			return "no role would have a username that nodes can have, in " + nodesGroup + ","
+		}
+	}
+	return "no role would be in " + nodesGroup
+}
+
+// notOfNodes says why a role lets nodes in no longer.
+func notOfNodes(doc *awsauth.Document, arn string) string {
+	if e, ok := doc.Mapped()[strings.ToLower(arn)]; ok && slices.Contains(e.Groups, nodesGroup) {
+		return fmt.Sprintf("%s would have the username %q, which no node can have", arn, e.Username)
+	}
+	return fmt.Sprintf("%s would no longer be in %s", arn, nodesGroup)
+}
+
+// oneNode reports whether a single node can join by an entry, under a name that is
+// written out.
+func oneNode(e *awsauth.Entry) bool {
+	return strings.HasPrefix(e.Username, "system:node:") && !strings.ContainsAny(e.Username, "{}") &&
+		slices.Contains(e.Groups, nodesGroup) && e.Unmatched() == ""
+}
+
 // owned says which entries are the agent's, who puts them back.
 func (h *handEdit) owned(ctx context.Context, planned *awsauth.Edited) []concern {
-	if !slices.ContainsFunc(planned.Changes, func(c awsauth.Change) bool { return c.Op != awsauth.Add }) {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	known := h.o.askLedger(ctx)
-	var found []concern
+	found := wanted(known.ledger, planned)
+	if !slices.ContainsFunc(planned.Changes, func(c awsauth.Change) bool { return c.Op != awsauth.Add }) {
+		return found
+	}
 	if why := known.complaint(planned.Before); why != "" {
 		complainUnless(h.quiet, h.stderr, why)
 	}

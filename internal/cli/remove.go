@@ -32,7 +32,9 @@ else stands in aws-auth stays byte for byte.
 
 An entry of rolecall's own is put back by its agent: the command tells so and
 asks. It asks too where the last of system:masters or of the nodes' roles would
-go, and with --all without an ARN; on a terminal also for any role of nodes.
+go, and with --all without an ARN; on a terminal also for any role of nodes. It
+warns of what lint would find after it, and of a tool that manages aws-auth from
+a source of its own and would undo it.
 
 The exit status is 0 if aws-auth is as asked, else 1: also if there is no such
 entry, unless --ignore-not-found or --all is given, and if the answer is no.`,

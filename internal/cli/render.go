@@ -65,8 +65,9 @@ func renderPlan(w io.Writer, out *report.Result, name string, colour bool) error
 		renderChange(&b, &p.Changes[i], c)
 	}
 	for _, x := range p.Conflicts {
-		fmt.Fprintf(&b, "%s! conflict  %s%s\n      an unmanaged entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n      it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)\n",
-			c.yellow, visible.Text(x.Foreign.ARN), c.reset, visible.Text(x.Foreign.Username), groups(x.Foreign.Groups), visible.Text(x.Ours.Username), groups(x.Ours.Groups), visible.Text(strings.Join(x.Sources, ", ")))
+		fmt.Fprintf(&b, "%s! conflict  %s%s\n      an unmanaged entry maps it to %s, %s\n      the config asks for %s, %s   (%s)\n     "+
+			" it is kept: %s\n",
+			c.yellow, visible.Text(x.Foreign.ARN), c.reset, visible.Text(x.Foreign.Username), groups(x.Foreign.Groups), visible.Text(x.Ours.Username), groups(x.Ours.Groups), visible.Text(strings.Join(x.Sources, ", ")), visible.Text(x.Advice()))
 	}
 	for i := range p.Removals {
 		renderHold(&b, &p.Removals[i], c)

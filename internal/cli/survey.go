@@ -354,7 +354,8 @@ func (v *survey) understandPublished(value, leader string) {
 		v.problem("%d more sources fail: see the metric rolecall_sources_failed and the Events on aws-auth", status.MoreFailed)
 	}
 	for _, c := range status.ConflictsSome {
-		v.problem("a foreign entry stands in the way and is kept: %s is mapped to %q, the config asks for %q: see rolecall plan, and remove it or change it", c.ARN, c.Has, c.Want)
+		v.problem("a foreign entry stands in the way and is kept: %s is mapped to %q, the config asks for %q: see rolecall plan, which "+
+			"says what to do about it", c.ARN, c.Has, c.Want)
 	}
 	if rest := status.Conflicts - len(status.ConflictsSome); rest > 0 {
 		v.problem("%d more foreign entries stand in the way: see rolecall plan", rest)

@@ -142,7 +142,8 @@ A missing aws-auth is made.
 
 Of an entry that is there, --groups replaces the groups, or with --append adds
 to them; without --groups they stay. --username replaces the username, unless
---update-username=false. Where an ARN stands several times, the entry that the
+--update-username=false; a new entry without one gets ROLE:{{SessionName}}, a
+user its name. Where an ARN stands several times, the entry that the
 authenticator goes by is changed, the last one. A role is written without its
 path, since the authenticator never matches one.
 
@@ -159,7 +160,9 @@ and $PARTITION in it are those of the AWS credentials found here.
 
 An entry of rolecall's own is put back by its agent: the command tells so and
 asks, and so it does where the last of system:masters or of the nodes' roles
-would go. Conflicts with other writers are always tried again.
+would go. It warns before it writes of what lint would find, and of a tool that
+manages aws-auth from a source of its own and would undo the edit: Terraform,
+kubectl apply, Helm, Argo CD and others. Conflicts with other writers are always tried again.
 
 The exit status is 0 if aws-auth is as asked, else 1: also if the answer is no.`,
 		Example: `  rolecall upsert --role-arn arn:aws:iam::111122223333:role/nodes \
@@ -210,6 +213,8 @@ func (f *upsertFlags) run(cmd *cobra.Command, args []string) error {
 	opts := awsauth.UpsertOptions{
 		Append: f.append, KeepUsername: !f.updateUsername, KeepGroups: f.file == "" && !cmd.Flags().Changed("groups"),
 		NoDuplicates: f.noDuplicates, AnyARN: f.force,
+		// Neither a username nor groups: more was meant than stands there.
+		DefaultUsername: f.file != "" || cmd.Flags().Changed("groups") || len(groups) > 0,
 	}
 	entries := f.entry.entries()
 	var grants []serviceaccess.Grant
@@ -246,7 +251,23 @@ func (f *upsertFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return h.explain(f.hint(err))
 	}
+	f.tellDefaults(h, entries, edited)
 	return h.report(edited)
+}
+
+// tellDefaults says which entries got the default username.
+func (f *upsertFlags) tellDefaults(h *handEdit, given []awsauth.Entry, edited *awsauth.Edited) {
+	for i := range edited.Changes {
+		e := &edited.Changes[i].Entry
+		if before := edited.Changes[i].Before; e.Kind == awsauth.Account || before != nil && before.Username == e.Username {
+			continue
+		}
+		if slices.ContainsFunc(given, func(g awsauth.Entry) bool {
+			return g.Username == "" && (awsauth.Match{Kind: e.Kind, ARN: g.ARN}).Is(*e)
+		}) {
+			complainUnless(f.edit.quiet, h.stderr, fmt.Sprintf("%s has no username: it gets %s", e.ARN, e.Username))
+		}
+	}
 }
 
 func (f *upsertFlags) grant() serviceaccess.Grant {

@@ -203,10 +203,7 @@ func (d *draft) checked(items []item) []item {
 		case it.kind == awsauth.Account:
 			text = fmt.Sprintf("accounts: [%s]", scalar(it.arn))
 		case it.username == "" && it.permissionSet == "":
-			it.username = it.arn[strings.LastIndexByte(it.arn, '/')+1:]
-			if it.kind == awsauth.Role {
-				it.username += ":{{SessionName}}"
-			}
+			it.username = awsauth.DefaultUsername(awsauth.Entry{Kind: it.kind, ARN: it.arn, Groups: it.groups})
 			d.note(it.value, "%s gives %s no username, so Kubernetes knows who it lets in by groups alone; rolecall wants one and it gets %s", d.giver(), quote(it.arn), quote(it.username))
 			fallthrough
 		default:

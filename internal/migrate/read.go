@@ -339,8 +339,12 @@ func (r *reader) entry(it *item) (awsauth.Entry, bool) {
 	if err != nil {
 		r.problem(it.value, "%v", err)
 	}
-	if err := awsauth.CheckUsername(e.Username); err != nil {
-		r.problem(it.value, "%v", err)
+	// One without a username keeps that of the entry that is there, or gets the
+	// default one.
+	if e.Username != "" {
+		if err := awsauth.CheckUsername(e.Username); err != nil {
+			r.problem(it.value, "%v", err)
+		}
 	}
 	for _, g := range e.Groups {
 		if err := awsauth.CheckGroup(g); err != nil {

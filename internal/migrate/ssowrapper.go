@@ -62,7 +62,8 @@ func (d *draft) wrapperItem(it *item) {
 		return
 	}
 	if it.username == "" {
-		d.note(it.value, "sso-wrapper gives the permission set %s no username; rolecall gives it %s", quote(it.permissionSet), quote(it.permissionSet+":{{SessionName}}"))
+		d.note(it.value, "sso-wrapper gives the permission set %s no username; rolecall gives it %s", quote(it.permissionSet),
+			quote(awsauth.DefaultSessionUsername(it.permissionSet)))
 	}
 	if strings.ContainsAny(it.permissionSet, ".+") {
 		d.note(it.value, "to sso-wrapper the name %s is part of a regular expression; rolecall takes it as it stands", quote(it.permissionSet))

@@ -384,7 +384,7 @@ func (d *draft) mapperSSO(get func(string) (setting, bool), on func(string) bool
 	name := arn[strings.LastIndexByte(arn, '/')+1:]
 	m := reservedRole.FindStringSubmatch(name)
 	if m == nil {
-		it.arn, it.username = arn, name+":{{SessionName}}"
+		it.arn, it.username = arn, awsauth.DefaultSessionUsername(name)
 		d.note(s.value, "iam-eks-user-mapper gives the role no username; rolecall gives it %s", quote(it.username))
 		d.items = append(d.items, it)
 		return
@@ -392,6 +392,7 @@ func (d *draft) mapperSSO(get func(string) (setting, bool), on func(string) bool
 	it.permissionSet = m[1]
 	account, _ := awsauth.ARNAccount(arn)
 	d.note(s.value, "the role %s becomes the permission set %s, whose role rolecall finds again when the suffix changes; it looks in the account whose IAM it asks, which must be %s", quote(name), quote(m[1]), account)
-	d.note(s.value, "iam-eks-user-mapper gives the role no username, so nobody can tell its users apart; rolecall gives it %s", quote(m[1]+":{{SessionName}}"))
+	d.note(s.value, "iam-eks-user-mapper gives the role no username, so nobody can tell its users apart; rolecall gives it %s",
+		quote(awsauth.DefaultSessionUsername(m[1])))
 	d.items = append(d.items, it)
 }

@@ -135,6 +135,28 @@ type Conflict struct {
 	Sources []string      `json:"sources"`
 }
 
+// Advice says what to do about the conflict, from the entries themselves, in one
+// clause. An entry that names nodes is not to be removed: under the username that
+// would come in its place nodes that are named otherwise are locked out.
+func (c *Conflict) Advice() string {
+	if c.Foreign.Username == c.Ours.Username && awsauth.IsNodeUsername(c.Foreign.Username) {
+		var lacks []string
+		for _, g := range c.Ours.Groups {
+			if !slices.Contains(c.Foreign.Groups, g) {
+				lacks = append(lacks, g)
+			}
+		}
+		return "add to it " + strings.Join(lacks, ", ") + ", and leave its username, by which its nodes are named (safety.onConflict: " +
+			"adopt does so " +
+			"where it has no group that the config lacks)"
+	}
+	if awsauth.IsNodeUsername(c.Ours.Username) && namesOneNode(c.Foreign.Username) {
+		return fmt.Sprintf("give it the username %s, or system:node:{{SessionName}} where nodes are named by instance ID: it lets in "+
+			"one node alone", c.Ours.Username)
+	}
+	return "remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)"
+}
+
 // Changes lists what the decision does to entries.
 func (d *Decision) Changes() []Change {
 	var out []Change
@@ -231,14 +253,14 @@ func (d *Decision) contested(w *want, managed, unmanaged []standing, adopt bool)
 	sources := SourcesOf(w.claims)
 	answer := unmanaged[len(unmanaged)-1]
 	nodes := d.x.ofNodes(w.claims)
-	if w.Kind == awsauth.Account || answer.Username == w.Username && includes(answer.Groups, w.Groups) ||
-		nodes && servesNodes(&answer.Entry) && includes(answer.Groups, w.Groups) {
+	w = d.x.namedAs(w, &answer.Entry)
+	if w.Kind == awsauth.Account || answer.Username == w.Username && includes(answer.Groups, w.Groups) {
 		d.withdraw(managed, sources, "an unmanaged entry grants the same")
 		d.wait(w)
 		return
 	}
 	people := nodes && !describesNodes(answer.Username, answer.Groups)
-	if adopt && !people && len(unmanaged) == 1 && answer.Kind == w.Kind && includes(w.Groups, answer.Groups) {
+	if adopt && !people && !(nodes && namesOneNode(answer.Username)) && len(unmanaged) == 1 && answer.Kind == w.Kind && includes(w.Groups, answer.Groups) {
 		d.replace(w, answer, Adopt, "an unmanaged entry granted less")
 		for _, s := range managed {
 			d.drop(s, Withdraw, sources, "doubled")
@@ -291,6 +313,7 @@ func (d *Decision) keepOne(w *want, managed []standing) {
 	for _, s := range managed[:len(managed)-1] {
 		d.drop(s, Withdraw, SourcesOf(w.claims), "doubled")
 	}
+	w = d.x.namedAs(w, &last.Entry)
 	if last.Kind != w.Kind {
 		d.Op, d.After, d.Claims = Add, w.Entry, w.claims
 		d.drop(last, Withdraw, SourcesOf(w.claims), "it stands under "+last.Kind.Key())

@@ -268,9 +268,8 @@ func (x *index) keepApart(p *principal) {
 // The groups that EKS gives nodes
 // (https://docs.aws.amazon.com/eks/latest/userguide/auth-configmap.html).
 const (
-	nodesGroup         = "system:nodes"
-	bootstrappersGroup = "system:bootstrappers"
-	nodeUsername       = "system:node:"
+	nodesGroup   = awsauth.NodesGroup
+	nodeUsername = "system:node:"
 )
 
 // describesNodes reports whether access is that of nodes and not of people.
@@ -278,9 +277,22 @@ func describesNodes(username string, groups []string) bool {
 	return strings.HasPrefix(username, nodeUsername) || slices.Contains(groups, nodesGroup)
 }
 
-// servesNodes reports whether an entry lets nodes in as nodes, whatever of a
-// session its username is made of: EKS itself names nodes by instance id, or by
-// private DNS name.
-func servesNodes(e *awsauth.Entry) bool {
-	return strings.HasPrefix(e.Username, nodeUsername+"{{") && slices.Contains(e.Groups, nodesGroup) && slices.Contains(e.Groups, bootstrappersGroup)
+// namedAs is what is asked for, with the username of the entry that stands where only
+// sources of nodes ask and nodes can be named so: by their private DNS name, or by
+// their session, as Fargate, hybrid nodes and nodes named by instance ID are. What a
+// node reports does not tell how it is named, and under another username every node
+// of the role would be locked out.
+func (x *index) namedAs(w *want, standing *awsauth.Entry) *want {
+	if w.Username == standing.Username || !awsauth.IsNodeUsername(standing.Username) || !awsauth.IsNodeUsername(w.Username) || !x.ofNodes(w.claims) {
+		return w
+	}
+	named := *w
+	named.Username = standing.Username
+	return &named
+}
+
+// namesOneNode reports whether a username is that of a single node. It may be the one
+// that is alive.
+func namesOneNode(username string) bool {
+	return strings.HasPrefix(username, nodeUsername) && !strings.ContainsAny(username, "{}")
 }

@@ -46,8 +46,8 @@ func notices(r *Result) map[string]notice {
 				"arn", c.Foreign.ARN, "has_username", c.Foreign.Username, "has_groups", c.Foreign.Groups,
 				"want_username", c.Ours.Username, "want_groups", c.Ours.Groups, "sources", c.Sources,
 			},
-			note: fmt.Sprintf("an unmanaged entry maps %q to %q %q where the config asks for %q %q; it is kept: remove it or change it (safety.onConflict: adopt takes it over where it has no group that the config lacks)",
-				c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups, c.Ours.Username, c.Ours.Groups),
+			note: fmt.Sprintf("an unmanaged entry maps %q to %q %q where the config asks for %q %q; it is kept: %s",
+				c.Foreign.ARN, c.Foreign.Username, c.Foreign.Groups, c.Ours.Username, c.Ours.Groups, c.Advice()),
 		}
 	}
 	for name, err := range r.Asked.Errs {

@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/roster"
 	"github.com/rolecall/rolecall/test/fleet"
 	"github.com/rolecall/rolecall/test/trial"
 )
@@ -36,6 +40,21 @@ func TestEditCommands(t *testing.T) {
 		"grant": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
 			ts.Check(grant(c, c.AWSAuthNamespace, args[0],
 				rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"aws-auth"}, Verbs: args[1:]}))
+		},
+		// kubectl ARG... runs it on aws-auth's namespace.
+		"kubectl": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			cmd := exec.CommandContext(c.T.Context(), kubectlOfStage(t), append([]string{"--kubeconfig", c.Kubeconfig(), "-n",
+				c.AWSAuthNamespace}, args...)...)
+			cmd.Dir = ts.MkAbs(".")
+			cmd.Env = append(os.Environ(), "HOME="+ts.MkAbs("home"))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				ts.Fatalf("kubectl %q: %v\n%s", args, err, out)
+			}
+		},
+		// report ARN has a node report its role.
+		"report": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			_, err := roster.New(c.Client.CoordinationV1().Leases(c.Namespace)).Report(c.T.Context(), args[0], "node-1", time.Now())
+			ts.Check(err)
 		},
 	}
 	maps.Copy(more, ofServices)

@@ -2,6 +2,7 @@ package configmap
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rolecall/rolecall/awsauth"
@@ -72,13 +73,18 @@ func TestEntriesThatServeNodes(t *testing.T) {
 		entry  awsauth.Entry
 		serves bool
 	}{
-		"by session":                  {role("node", "system:node:{{SessionName}}", groups...), true},
-		"by raw session":              {role("node", "system:node:{{SessionNameRaw}}", groups...), true},
-		"by private DNS name":         {role("node", "system:node:{{EC2PrivateDNSName}}", groups...), true},
-		"with another group":          {role("node", "system:node:{{SessionName}}", append([]string{"eks:kube-proxy-windows"}, groups...)...), true},
-		"without bootstrappers":       {role("node", "system:node:{{SessionName}}", "system:nodes"), false},
-		"all nodes under one name":    {role("node", "system:node:one", groups...), false},
-		"the placeholder is not last": {role("node", "node:{{SessionName}}", groups...), false},
+		"by session":               {role("node", "system:node:{{SessionName}}", groups...), true},
+		"by raw session":           {role("node", "system:node:{{SessionNameRaw}}", groups...), true},
+		"by private DNS name":      {role("node", "system:node:{{EC2PrivateDNSName}}", groups...), true},
+		"with another group":       {role("node", "system:node:{{SessionName}}", append([]string{"eks:kube-proxy-windows"}, groups...)...), true},
+		"without bootstrappers":    {role("node", "system:node:{{SessionName}}", "system:nodes"), false},
+		"all nodes under one name": {role("node", "system:node:one", groups...), false},
+		"no prefix":                {role("node", "node:{{SessionName}}", groups...), false},
+		"a prefix too long":        {role("node", "system:node:my-{{EC2PrivateDNSName}}", groups...), false},
+		"blanks in the braces":     {role("node", "system:node:{{ EC2PrivateDNSName }}", groups...), false},
+		"single braces":            {role("node", "system:node:{EC2PrivateDNSName}", groups...), false},
+		"an unknown placeholder":   {role("node", "system:node:{{EC2PrivateDnsName}}", groups...), false},
+		"the account":              {role("node", "system:node:{{AccountID}}", groups...), false},
 	} {
 		for _, adopt := range []bool{false, true} {
 			doc := parse(t, map[string]string{"mapRoles": unmarked(test.entry)})
@@ -87,14 +93,76 @@ func TestEntriesThatServeNodes(t *testing.T) {
 			if test.serves && (!sameAccess(got, test.entry) || len(p.Conflicts) > 0 || len(p.Refused) > 0 || p.Writes()) {
 				t.Errorf("%s, adopting %t: mapped to %+v, conflicts %+v, refused %+v", name, adopt, got, p.Conflicts, p.Refused)
 			}
-			if !test.serves && len(p.Conflicts) == 0 && len(p.Refused) == 0 && !sameAccess(got, n) {
-				t.Errorf("%s, adopting %t: nobody is told", name, adopt)
+			adopted := awsauth.Entry{Kind: awsauth.Role, ARN: n.ARN, Username: n.Username, Groups: n.Groups}
+			if awsauth.IsNodeUsername(test.entry.Username) {
+				adopted.Username = test.entry.Username
+			}
+			if !test.serves && len(p.Conflicts) == 0 && len(p.Refused) == 0 && !sameAccess(got, adopted) {
+				t.Errorf("%s, adopting %t: nobody is told, and it is mapped to %+v", name, adopt, got)
+			}
+			if again := wholePlan(t, p.After, settledOf(p, nil), plan.Snapshot{Sources: []plan.Source{live(n)}, Required: []string{n.ARN},
+				AdoptConflicts: adopt, Now: now}); again.Writes() {
+				t.Errorf("%s, adopting %t: a second run changes %+v", name, adopt, again.Changes)
 			}
 		}
 		// What people ask for is another matter.
 		p := wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(test.entry)}), nil, plan.Snapshot{Sources: []plan.Source{from("file", role("node", "people", "dev"))}, Now: now})
 		if len(p.Conflicts) != 1 {
 			t.Errorf("%s, for people: conflicts %+v", name, p.Conflicts)
+		}
+	}
+}
+
+// The username by which nodes are let in stays, whatever becomes managed and whoever
+// made it: under another one every node of the role is locked out.
+func TestNodesKeepTheirUsername(t *testing.T) {
+	n := node("node")
+	full := []string{"system:bootstrappers", "system:nodes"}
+	for _, username := range []string{"system:node:{{SessionName}}", "system:node:{{SessionNameRaw}}", "system:node:{{EC2PrivateDNSName}}"} {
+		for name, text := range map[string]string{
+			"unmanaged, granting less": unmarked(role("node", username, "system:nodes")),
+			"managed":                  marked(role("node", username, full...)),
+			"managed, granting less":   marked(role("node", username, "system:nodes")),
+			"another tool's": "- rolearn: " + n.ARN + "\n  username: " + username + "\n  groups: [system:bootstrappers, " +
+				"system:nodes]\n  syncedBy: other\n",
+		} {
+			req := plan.Snapshot{Sources: []plan.Source{live(n)}, Required: []string{n.ARN}, AdoptConflicts: true, Adopt: []string{"other"},
+				Now: now}
+			p := wholePlan(t, parse(t, map[string]string{"mapRoles": text}), nil, req)
+			want := role("node", username, full...)
+			if got, _ := resolve(p.After, n.ARN); !sameAccess(got, want) {
+				t.Errorf("%s as %s: mapped to %+v", name, username, got)
+			}
+			if again := wholePlan(t, p.After, settledOf(p, nil), req); again.Writes() || len(again.Conflicts) > 0 {
+				t.Errorf("%s as %s: a second run changes %+v, conflicts %+v", name, username, again.Changes, again.Conflicts)
+			}
+		}
+	}
+	// What the config says of it is explicit.
+	doc := parse(t, map[string]string{"mapRoles": marked(role("node", "system:node:{{SessionName}}", full...))})
+	p := wholePlan(t, doc, nil, plan.Snapshot{Sources: []plan.Source{from("file", n), live(n)}, Now: now})
+	if got, _ := resolve(p.After, n.ARN); !sameAccess(got, n) {
+		t.Errorf("the config says %s: mapped to %+v", n.Username, got)
+	}
+	// An entry that names a single node, which may be the one that is alive, is told
+	// and left.
+	one := role("node", "system:node:one", "system:nodes")
+	p = wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(one)}), nil, plan.Snapshot{Sources: []plan.Source{live(n)},
+		AdoptConflicts: true, Now: now})
+	if got, _ := resolve(p.After, n.ARN); !sameAccess(got, one) || len(p.Conflicts) != 1 {
+		t.Fatalf("one node's name: mapped to %+v, conflicts %+v", got, p.Conflicts)
+	}
+	// No advice about an entry of nodes is to remove it.
+	less := role("node", "system:node:{{SessionName}}", "system:nodes")
+	kept := wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(less)}), nil, plan.Snapshot{Sources: []plan.Source{live(n)},
+		Now: now})
+	if len(kept.Conflicts) != 1 {
+		t.Fatalf("conflicts %+v", kept.Conflicts)
+	}
+	for want, c := range map[string]*plan.Conflict{"add to it system:bootstrappers, and leave its username": &kept.Conflicts[0],
+		"give it the username system:node:{{": &p.Conflicts[0]} {
+		if got := c.Advice(); !strings.HasPrefix(got, want) {
+			t.Errorf("%+v: %s", c, got)
 		}
 	}
 }
