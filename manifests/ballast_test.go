@@ -230,7 +230,7 @@ func TestReportsOfSeveralManagersAreRenewed(t *testing.T) {
 	}
 	for i, manager := range []string{"kubectl-edit", "kubectl-annotate", "kubectl-label", "another-tool"} {
 		leases(g.admin)(manager, func(l *coordinationv1.Lease) { l.Labels["l6"] = fmt.Sprint(i) })
-		leases(a)("rolecall", func(l *coordinationv1.Lease) { l.Spec.LeaseTransitions = ptr.To(int32(i)) }) //nolint:gosec // of four
+		leases(a)("rolecall", func(l *coordinationv1.Lease) { l.Spec.LeaseTransitions = ptr.To(int32(i)) })
 	}
 }
 

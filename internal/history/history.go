@@ -30,11 +30,11 @@ const (
 	Kept = KeptNewest + KeptHours + KeptDays
 	// KeptNewest is how many of the newest good ones are kept whatever their age.
 	KeptNewest = 5
-	// KeptHours is of how many hours before those the newest is kept, and KeptDays of
-	// how many days before that. Where that fills less than Kept, it is filled with
-	// the newest of the others.
+	// KeptHours is of how many hours before those the newest is kept.
 	KeptHours = 2
-	KeptDays  = 3
+	// KeptDays is of how many days before that the newest is kept. Where all of these
+	// are fewer than Kept, the newest of the others fill it up.
+	KeptDays = 3
 	// KeptBroken is how many broken ones are kept, the newest.
 	KeptBroken = 3
 

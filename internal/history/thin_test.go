@@ -28,7 +28,7 @@ func TestThinnedWithAge(t *testing.T) {
 			t.Parallel()
 			var list []*Revision
 			days := map[time.Time]bool{}
-			for n := range int(max(12*Kept, int(6*24*time.Hour/pace))) {
+			for n := range max(12*Kept, int(6*24*time.Hour/pace)) {
 				when := at.Add(time.Duration(n) * pace)
 				list = slices.Insert(list, 0, &Revision{Number: int64(n + 1), At: when})
 				days[when.Truncate(24*time.Hour)] = true

@@ -174,7 +174,7 @@ func TestListFails(t *testing.T) {
 	}
 	hangs := func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"kind":"LeaseList","items":[`)
-		w.(http.Flusher).Flush() //nolint:errcheck,forcetypeassert // net/http's is one
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // net/http's is one
 		<-r.Context().Done()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

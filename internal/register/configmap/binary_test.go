@@ -26,7 +26,7 @@ import (
 // is in data and in binaryData, and another data of one that is immutable.
 func validating(client *fake.Clientset) {
 	client.PrependReactor("update", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		cm, ok := action.(clienttesting.UpdateAction).GetObject().(*corev1.ConfigMap) //nolint:errcheck,forcetypeassert // it is an update
+		cm, ok := action.(clienttesting.UpdateAction).GetObject().(*corev1.ConfigMap) //nolint:forcetypeassert // it is an update
 		if !ok {
 			return false, nil, nil
 		}
@@ -42,7 +42,7 @@ func validating(client *fake.Clientset) {
 		if err != nil {
 			return true, nil, err
 		}
-		was := got.(*corev1.ConfigMap) //nolint:errcheck,forcetypeassert // of that resource
+		was := got.(*corev1.ConfigMap) //nolint:forcetypeassert // of that resource
 		if ptr.Deref(was.Immutable, false) && (!reflect.DeepEqual(was.Data, cm.Data) || !reflect.DeepEqual(was.BinaryData, cm.BinaryData) || !ptr.Deref(cm.Immutable, false)) {
 			return invalid("field is immutable when `immutable` is set")
 		}
@@ -92,7 +92,7 @@ func TestKeysThatAreNoText(t *testing.T) {
 					x.must()
 					was := x.current()
 					if known != "this term" {
-						x.anew("n")
+						x.anew()
 					}
 					broken := body(was.Data[key])
 					broke := func(cm *corev1.ConfigMap) {
@@ -228,7 +228,7 @@ func TestDeletedComesBackWithItsLabels(t *testing.T) {
 				x.must()
 			}
 			if known == "the history" {
-				x.anew("n")
+				x.anew()
 			}
 			x.remove()
 			if _, _, err := x.reconcile(); !errors.Is(err, errJustDeleted) {
@@ -350,7 +350,7 @@ func TestImmutable(t *testing.T) {
 		if _, err := x.ledgerStore.Put(t.Context(), ledger); err != nil {
 			t.Fatal(err)
 		}
-		x.anew("n")
+		x.anew()
 		x.want = x.want[:0]
 		x.writes()
 		_, _, err = x.reconcile()

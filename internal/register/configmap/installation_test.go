@@ -96,7 +96,7 @@ func TestFormerAWSAuthIsClaimed(t *testing.T) {
 		metav1.SetMetaDataAnnotation(&cm.ObjectMeta, "theirs", "kept")
 	})
 	before := x.current()
-	x.anew("n")
+	x.anew()
 	x.client.ClearActions()
 	if _, written := x.must(); !written.Wrote {
 		t.Error("it does not say that it wrote")
@@ -116,7 +116,7 @@ func TestFormerAWSAuthIsClaimed(t *testing.T) {
 	if _, written := x.must(); written.Wrote {
 		t.Error("it says that it wrote")
 	}
-	x.anew("n")
+	x.anew()
 	x.must()
 	if got := x.writes(); len(got) > 0 {
 		t.Errorf("what is claimed is written again: %q", got)

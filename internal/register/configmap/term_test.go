@@ -46,13 +46,13 @@ func newTestTerm(t *testing.T, data map[string]string, roles ...string) *testTer
 	for _, name := range roles {
 		x.want = append(x.want, awsauth.Entry{Kind: awsauth.Role, ARN: "arn:aws:iam::111122223333:role/" + name, Username: name, Groups: []string{"viewers"}})
 	}
-	x.anew("n")
+	x.anew()
 	return x
 }
 
-// anew begins another term, of the installation in a namespace.
-func (x *testTerm) anew(namespace string) {
-	x.Register = New(Options{Client: x.client, Namespace: namespace, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return x.clock }})
+// anew begins another term.
+func (x *testTerm) anew() {
+	x.Register = New(Options{Client: x.client, Namespace: "n", Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return x.clock }})
 }
 
 // reconcile observes, decides, prepares and commits, once.
