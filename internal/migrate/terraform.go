@@ -93,6 +93,11 @@ var inputs = map[string]input{
 	"map_roles":         {kind: awsauth.Role},
 	"map_users":         {kind: awsauth.User},
 	"map_accounts":      {kind: awsauth.Account},
+
+	// cloudposse's eks-cluster, up to v3.
+	"map_additional_iam_roles":                         {kind: awsauth.Role},
+	"map_additional_iam_users":                         {kind: awsauth.User},
+	"map_additional_aws_accounts":                      {kind: awsauth.Account},
 	"aws_auth_node_iam_role_arns_non_windows":          {kind: awsauth.Role, user: nodeUsername, node: nodeGroups()},
 	"aws_auth_node_iam_role_arns_windows":              {kind: awsauth.Role, user: nodeUsername, node: append([]string{windowsGroup}, nodeGroups()...)},
 	"aws_auth_fargate_profile_pod_execution_role_arns": {kind: awsauth.Role, user: "system:node:{{SessionName}}", node: append(nodeGroups(), "system:node-proxier")},
@@ -112,9 +117,13 @@ func (t *terraform) input(in input, v value) {
 
 // other tells of settings by which Terraform writes aws-auth, or lets somebody
 // in by another way.
-func (t *terraform) other(name string, v value) {
+func (t *terraform) other(name string, v value, off bool) {
 	switch name {
-	case "manage_aws_auth_configmap", "create_aws_auth_configmap", "manage_aws_auth":
+	case "manage_aws_auth_configmap", "create_aws_auth_configmap", "manage_aws_auth", "apply_config_map_aws_auth":
+		if off {
+			return
+		}
+		t.found = true
 		t.note(v, "as long as it is set, each apply overwrites aws-auth: take the resource out of the state (terraform state rm), then set it to false; docs/from-terraform.md says in which order")
 	case "access_entries":
 		t.note(v, "access entries are no part of aws-auth: they stay with Terraform. Where an IAM principal has both, EKS takes the access entry")
@@ -137,6 +146,7 @@ func (t *terraform) json(data []byte) {
 	root := docs[0]
 	if values := root.field("planned_values"); root.field("format_version").is() && values.is() {
 		t.module(values.field("root_module"))
+		t.deletions(root)
 		t.unknown(root)
 		return
 	}
@@ -151,14 +161,7 @@ func (t *terraform) json(data []byte) {
 // (https://developer.hashicorp.com/terraform/internals/json-format).
 func (t *terraform) module(m value) {
 	for _, r := range m.field("resources").items() {
-		values := r.field("values")
-		if slices.Contains(configMaps, r.field("type").scalar()) && r.field("mode").scalar() != "data" && isAWSAuth(values) {
-			t.found = true
-			values.key = r.field("address").scalar()
-			if data := values.field("data"); data.is() {
-				t.items = append(t.items, t.bareKeys(data)...)
-			}
-		}
+		t.shown(r)
 	}
 	for _, child := range m.field("child_modules").items() {
 		t.module(child)
@@ -193,7 +196,10 @@ func (t *terraform) walk(v value) {
 		t.walk(item)
 	}
 	for _, f := range v.fields() {
-		t.other(f.name, f.value)
+		t.other(f.name, f.value, f.scalar() == "false")
+		if f.name == "module" {
+			t.jsonModules(f.value)
+		}
 		in, ok := inputs[f.name]
 		switch {
 		case ok && f.node.Kind == yaml.ScalarNode && strings.Contains(f.node.Value, "${"):
@@ -210,18 +216,36 @@ func (t *terraform) walk(v value) {
 		case ok && f.field("default").is(): // of a variable
 			t.walk(value{node: &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: f.name}, f.field("default").node}}, key: f.key})
 		case slices.Contains(configMaps, f.name):
-			t.jsonResources(f.value)
+			t.jsonResources(f.name, f.value)
+		case slices.Contains(manifestTypes, f.name):
+			t.jsonManifests(f.name, f.value)
 		default:
 			t.walk(f.value)
 		}
 	}
 }
 
-func (t *terraform) jsonResources(v value) {
+// jsonManifests are resources that hold any object.
+func (t *terraform) jsonManifests(kind string, v value) {
+	for _, resource := range v.fields() {
+		for _, body := range append(resource.items(), resource.value) {
+			if doc, ok := manifestOf(body); ok {
+				t.overwrites(body, kind+"."+resource.name)
+				for _, f := range doc.field("data").fields() {
+					if kind, ok := kindOf(f.name); ok && t.literal(f.value) {
+						t.items = append(t.items, t.mappings(kind, f.value, f.scalar())...)
+					}
+				}
+			}
+		}
+	}
+}
+
+func (t *terraform) jsonResources(kind string, v value) {
 	for _, resource := range v.fields() {
 		for _, body := range append(resource.items(), resource.value) {
 			if isAWSAuth(body) {
-				t.found = true
+				t.overwrites(body, kind+"."+resource.name)
 				for _, f := range body.field("data").fields() {
 					if kind, ok := kindOf(f.name); ok && t.literal(f.value) {
 						t.items = append(t.items, t.mappings(kind, f.value, f.scalar())...)
@@ -284,7 +308,7 @@ func (t *terraform) hcl(data []byte) {
 func (t *terraform) body(h *hclText, body *hclsyntax.Body, key string) {
 	for _, a := range ordered(body.Attributes) {
 		v := value{node: &yaml.Node{}, line: a.NameRange.Start.Line, key: join(key, a.Name)}
-		t.other(a.Name, v)
+		t.other(a.Name, v, isFalse(a.Expr))
 		if in, ok := inputs[a.Name]; ok {
 			t.found = true
 			if n := h.node(a.Expr, v.key); n != nil {
@@ -296,7 +320,9 @@ func (t *terraform) body(h *hclText, body *hclsyntax.Body, key string) {
 		name := strings.Join(append([]string{b.Type}, b.Labels...), ".")
 		switch {
 		case b.Type == "resource" && len(b.Labels) == 2 && slices.Contains(configMaps, b.Labels[0]):
-			t.resource(h, b.Body, name)
+			t.resource(h, b, name)
+		case b.Type == "resource" && len(b.Labels) == 2 && slices.Contains(manifestTypes, b.Labels[0]):
+			t.manifest(h, b, name)
 		case b.Type == "variable" && len(b.Labels) == 1:
 			if in, ok := inputs[b.Labels[0]]; ok && b.Body.Attributes["default"] != nil {
 				t.found = true
@@ -305,6 +331,9 @@ func (t *terraform) body(h *hclText, body *hclsyntax.Body, key string) {
 				}
 			}
 		default:
+			if b.Type == "module" {
+				t.hclModule(b, name)
+			}
 			t.body(h, b.Body, name)
 		}
 	}
@@ -320,8 +349,8 @@ func ordered(attributes hclsyntax.Attributes) []*hclsyntax.Attribute {
 }
 
 // resource reads a ConfigMap aws-auth that is written out.
-func (t *terraform) resource(h *hclText, body *hclsyntax.Body, key string) {
-	named := false
+func (t *terraform) resource(h *hclText, block *hclsyntax.Block, key string) {
+	named, body := false, block.Body
 	for _, b := range body.Blocks {
 		if a := b.Body.Attributes["name"]; b.Type == "metadata" && a != nil {
 			n := h.node(a.Expr, key+".metadata.name")
@@ -329,10 +358,13 @@ func (t *terraform) resource(h *hclText, body *hclsyntax.Body, key string) {
 		}
 	}
 	a := body.Attributes["data"]
-	if !named || a == nil {
+	if !named {
 		return
 	}
-	t.found = true
+	t.overwrites(value{node: &yaml.Node{}, line: block.TypeRange.Start.Line, key: key}, strings.TrimPrefix(key, "resource."))
+	if a == nil {
+		return
+	}
 	object, ok := a.Expr.(*hclsyntax.ObjectConsExpr)
 	if !ok {
 		t.unread(value{line: a.SrcRange.Start.Line, key: key + ".data"}, h.source(a.Expr))
@@ -358,6 +390,21 @@ func (t *terraform) resource(h *hclText, body *hclsyntax.Body, key string) {
 			}
 			t.items = append(t.items, t.mappings(kind, v, text)...)
 		}
+	}
+}
+
+// manifest tells of a resource that holds the object aws-auth. Its entries are in
+// the output of terraform show -json.
+func (t *terraform) manifest(h *hclText, block *hclsyntax.Block, key string) {
+	for _, name := range []string{"manifest", "yaml_body", "content"} {
+		a := block.Body.Attributes[name]
+		if a == nil || !strings.Contains(h.source(a.Expr), awsauth.Name) {
+			continue
+		}
+		at := value{node: &yaml.Node{}, line: block.TypeRange.Start.Line, key: key}
+		t.overwrites(at, strings.TrimPrefix(key, "resource."))
+		t.note(at, "left out: the object in %s is not evaluated: give the output of terraform show -json, in which its entries are", name)
+		return
 	}
 }
 
