@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -40,6 +41,9 @@ func (s snapshot) load(path string) (*File, error) {
 	d := &decoder{claims: make(map[string]claim)}
 	for _, f := range s.sources {
 		d.source(&file.Config, f)
+	}
+	for _, m := range s.misnamed {
+		d.problems = append(d.problems, misnamedFile(path, m, s.sources))
 	}
 	if len(d.problems) > 0 {
 		sortProblems(d.problems)
@@ -82,6 +86,15 @@ func authenticatorEmpty(content []byte) bool {
 		return true
 	}
 	return false
+}
+
+// misnamedFile says that a file was meant as a key, and would have no effect.
+func misnamedFile(dir string, m misnamed, sources []source) Problem {
+	hint := "rename it to " + m.key
+	if slices.ContainsFunc(sources, func(s source) bool { return s.key == m.key }) {
+		hint = "put what is in it into " + m.key + ", which is there too, or remove it"
+	}
+	return Problem{File: filepath.Join(dir, m.name), Line: 1, Message: fmt.Sprintf("the key %s is not read, and all in it would have no effect: %s", quote(m.name), hint)}
 }
 
 func unknownFile(dir, name string) Problem {

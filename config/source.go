@@ -42,6 +42,19 @@ type source struct {
 type snapshot struct {
 	sources []source // in the order of sourceKeys
 	unknown []string // names of other files in the directory, sorted
+	// misnamed are those that were meant as a key that is read, with that key.
+	misnamed []misnamed
+}
+
+type misnamed struct{ name, key string }
+
+// seen tells all that load goes by apart: the hash, and the names that it refuses.
+func (s snapshot) seen() string {
+	text := s.hash()
+	for _, m := range s.misnamed {
+		text += " " + m.name
+	}
+	return text
 }
 
 // hash tells snapshots with different content apart. It depends neither on where
@@ -133,6 +146,10 @@ func readKeys(dir, current string) (snapshot, error) {
 		}
 		if !slices.Contains(sourceKeys(), name) {
 			if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+				if key := meantKey(name, headOf(file)); key != "" {
+					snap.misnamed = append(snap.misnamed, misnamed{name, key})
+					continue
+				}
 				snap.unknown = append(snap.unknown, name)
 			}
 			continue
@@ -152,6 +169,9 @@ func readKeys(dir, current string) (snapshot, error) {
 		if near := nearest(name, sourceKeys()); near != "" {
 			hint = fmt.Sprintf("rename the key %s to %s", quote(name), near)
 		}
+	}
+	for _, m := range snap.misnamed {
+		hint = fmt.Sprintf("rename the key %s to %s", quote(m.name), m.key)
 	}
 	return snap, fmt.Errorf("it has none of the keys %s: %s", strings.Join(sourceKeys(), ", "), hint)
 }

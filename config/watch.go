@@ -209,7 +209,7 @@ func (w *Watcher) reload(onLoad func(*File)) {
 		}
 		return
 	}
-	if !w.changed("hash: " + snap.hash()) {
+	if !w.changed("hash: " + snap.seen()) {
 		return
 	}
 	file, err := snap.load(w.path)
