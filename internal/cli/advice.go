@@ -41,6 +41,9 @@ func unknownCommand(root *cobra.Command, err error) error {
 		return err
 	}
 	meant := ""
+	if other := otherCommand(given); other != "" {
+		meant = other + ": write that, or "
+	}
 	if names := root.SuggestionsFor(given); len(names) > 0 {
 		meant = "write " + strings.Join(names, " or ") + ", or "
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
@@ -27,6 +28,7 @@ type getFlags struct {
 	kinds   []string
 	output  string
 	quiet   bool
+	arn     string
 }
 
 func newGet() *cobra.Command {
@@ -49,7 +51,8 @@ for is not in it, or if the authenticator cannot read it.`,
   rolecall get arn:aws:iam::111122223333:role/ops -o wide
   rolecall get --kind user
   rolecall get ops-user -o json
-  rolecall get -o name`,
+  rolecall get -o name
+  rolecall get --arn arn:aws:iam::111122223333:role/ops --output json`,
 		ValidArgsFunction: completeEntries(&f.objects, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(f.output, "table", "wide", "json", "yaml", "name"); err != nil {
@@ -58,6 +61,12 @@ for is not in it, or if the authenticator cannot read it.`,
 			kinds, err := kindsOf(f.kinds)
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 && slices.Contains(mappingWords, args[0]) {
+				args = args[1:] // as eksctl's command line has it
+			}
+			if f.arn != "" {
+				args = append(args, f.arn)
 			}
 			o, err := f.objects.objects()
 			if err != nil {
@@ -71,8 +80,19 @@ for is not in it, or if the authenticator cannot read it.`,
 	flags := cmd.Flags()
 	f.objects.addTo(flags)
 	addKind(cmd, &f.kinds, "list only these kinds: role, user, account")
+	flags.StringVar(&f.arn, "arn", "", "ARN of a role or user, as an argument is")
 	flags.StringVarP(&f.output, "output", "o", "", "table, wide, json, yaml or name")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing of a ledger that cannot be read")
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		switch name {
+		case "format": // keikoproj's aws-auth
+			name = "output"
+		case "role": // eksctl
+			name = "arn"
+		}
+		return pflag.NormalizedName(name)
+	})
+	_ = cmd.RegisterFlagCompletionFunc("arn", completeEntries(&f.objects, false)) // it fails where there is no such flag
 	return cmd
 }
 

@@ -27,7 +27,7 @@ func (k *kubeFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "path of the kubeconfig (default: KUBECONFIG, ~/.kube/config, or in a pod its ServiceAccount)")
 	flags.StringVar(&k.overrides.CurrentContext, "context", "", "name of the kubeconfig's context")
 	flags.StringVar(&k.overrides.AuthInfo.Impersonate, "as", "", "username to impersonate")
-	flags.StringArrayVar(&k.overrides.AuthInfo.ImpersonateGroups, "as-group", nil, "group to impersonate; may be repeated")
+	flags.StringSliceVar(&k.overrides.AuthInfo.ImpersonateGroups, "as-group", nil, "groups to impersonate: a,b or repeated; one with a comma in double quotes")
 	flags.StringVarP(&k.namespace, "namespace", "n", "", "namespace of the agent (default: POD_NAMESPACE, else the pod's, else "+defaultNamespace+")")
 }
 

@@ -35,7 +35,7 @@ asks. It asks too where the last of system:masters or of the nodes' roles would
 go, and with --all without an ARN; on a terminal also for any role of nodes.
 
 The exit status is 0 if aws-auth is as asked, else 1: also if there is no such
-entry, unless --ignore-not-found is given, and if the answer is no.`,
+entry, unless --ignore-not-found or --all is given, and if the answer is no.`,
 		Example: `  rolecall remove arn:aws:iam::111122223333:role/ops
   rolecall remove --user-arn arn:aws:iam::111122223333:user/ana --username admin --groups system:masters
   rolecall remove 444455556666                  # an account
@@ -48,7 +48,7 @@ entry, unless --ignore-not-found is given, and if the answer is no.`,
 	f.entry.addTo(cmd, &f.edit.objects)
 	addKind(cmd, &f.kinds, "only these kinds: role, user, account")
 	flags := cmd.Flags()
-	flags.BoolVar(&f.all, "all", false, "without an ARN: every entry, or every one of --kind, --username and --groups; with one: all of its entries, as is the default")
+	flags.BoolVar(&f.all, "all", false, "without an ARN: every entry, or every one of --kind, --username and --groups; with one: all of its entries, as is the default, and none is no error")
 	flags.BoolVar(&f.first, "first", false, "of several entries that are meant, remove the first one only")
 	flags.BoolVar(&f.force, "force", false, "do not ask, and take it for done where there is no such entry")
 	flags.BoolVar(&f.ignoreNotFound, "ignore-not-found", false, "take it for done where there is no such entry")
@@ -73,9 +73,9 @@ func (f *removeFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	h.force = f.force
-	opts := awsauth.RemoveOptions{IgnoreNotFound: f.ignoreNotFound || f.force}
+	// With --all none left is what was asked for, as in eksctl.
+	opts := awsauth.RemoveOptions{IgnoreNotFound: f.ignoreNotFound || f.force || f.all}
 	if f.all && matches[0].ARN == "" {
-		opts.IgnoreNotFound = true // none left is what was asked for
 		h.concerns = func(planned *awsauth.Edited) ([]concern, error) {
 			return []concern{{fmt.Sprintf("%d of %s would go", len(planned.Changes), counted(len(planned.Before.Entries()), "entry", "entries")), true}}, nil
 		}

@@ -59,7 +59,7 @@ change. The other commands read, change and check aws-auth by hand.`,
 	completeFlags(root)
 	completeArgErrors(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
+		return fmt.Errorf("%w: see '%s --help'", otherTool(cmd, err), cmd.CommandPath())
 	})
 	return root
 }

@@ -44,12 +44,16 @@ func (f *entryFlags) addTo(cmd *cobra.Command, objects *objectFlags) {
 	flags.BoolVar(&f.mapUsers, "mapusers", false, "as aws-auth has it; --user-arn says it already")
 	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		switch name {
-		case "rolearn":
+		case "rolearn", "role": // keikoproj's aws-auth, eksctl
 			name = "role-arn"
 		case "userarn":
 			name = "user-arn"
 		case "group":
 			name = "groups"
+		case "config-file": // eksctl's create; its delete finds the cluster in it
+			if cmd.Name() == "upsert" {
+				name = "filename"
+			}
 		}
 		return pflag.NormalizedName(name)
 	})
@@ -338,6 +342,9 @@ func (f *upsertFlags) read(ctx context.Context, h *handEdit, stdin io.Reader) ([
 		complainUnless(f.edit.quiet, h.stderr, n.String())
 	}
 	if len(in.Entries) == 0 {
+		if len(in.Notes) == 0 {
+			return nil, nil, fmt.Errorf("%s has no entries, so there is nothing to upsert: write some under mapRoles, mapUsers or mapAccounts; to take entries away: rolecall remove", name)
+		}
 		return nil, nil, fmt.Errorf("%s: it has no entries that could be written: what is left out is told above; give the file to the agent", name)
 	}
 	h.concerns = func(planned *awsauth.Edited) ([]concern, error) {

@@ -31,6 +31,9 @@ func FromSSOWrapper(file string, data []byte) (*Result, error) {
 		case values.is() || doc.field("deployment").field("applicationArguments").is():
 			d.items = append(d.items, d.bareKeys(values)...)
 			d.wrapperArguments(doc.field("deployment").field("applicationArguments"))
+			d.wrapperRole(irsaRole(doc))
+		case doc.field("kind").scalar() == "ServiceAccount" && irsaRole(doc).is():
+			d.wrapperRole(irsaRole(doc))
 		case args.is() || doc.field("kind").scalar() == "Deployment":
 			d.wrapperArgs(args)
 		case len(docs) > 1:
@@ -63,6 +66,13 @@ func (d *draft) wrapperItem(it *item) {
 	}
 	if strings.ContainsAny(it.permissionSet, ".+") {
 		d.note(it.value, "to sso-wrapper the name %s is part of a regular expression; rolecall takes it as it stands", quote(it.permissionSet))
+	}
+}
+
+// wrapperRole tells of the role of the tool's ServiceAccount.
+func (d *draft) wrapperRole(role value) {
+	if role.scalar() != "" {
+		d.note(role, "the role %s is given to rolecall's ServiceAccount, by the annotation eks.amazonaws.com/role-arn (IRSA) or by EKS Pod Identity, and its trust policy must name system:serviceaccount:rolecall-system:rolecall; the leader needs iam:ListRoles (manifests/iam-policy.json)", quote(role.scalar()))
 	}
 }
 

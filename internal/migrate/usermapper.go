@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/internal/visible"
 )
 
 // UserMapperMark is what iam-eks-user-mapper signs its entries with.
@@ -96,6 +97,8 @@ func (d *draft) mapperFile(settings map[string]setting, data []byte) {
 			return slices.Contains(mapperSections, f.name)
 		}):
 			d.mapperValues(settings, doc)
+		case doc.field("kind").scalar() == "ServiceAccount" && irsaRole(doc).is():
+			settings["AWS_ROLE_ARN"] = setting{irsaRole(doc), irsaRole(doc).scalar()}
 		case d.object(doc):
 		case len(docs) > 1:
 			d.note(doc, "the document is not read: it has none of iam-eks-user-mapper's settings")
@@ -223,10 +226,42 @@ func (d *draft) mapperValues(settings map[string]setting, doc value) {
 	put("REFRESH_INTERVAL_SECONDS", doc.field("refreshIntervalSeconds"))
 	aws := doc.field("aws")
 	put("AWS_DEFAULT_REGION", aws.field("defaultRegion"))
+	put("AWS_ROLE_ARN", irsaRole(doc))
 	put("AWS_ROLE_ARN", aws.field("roleArn"))
 	put("AWS_ACCESS_KEY_ID", aws.field("accessKeyId"))
 	put("AWS_ACCESS_KEY_ID", aws.field("existingSecretName"))
 	put("SERVICE_ACCOUNT_NAME", doc.field("serviceAccount").field("name"))
+	d.unreadValues(doc, append([]string{"refreshIntervalSeconds", "aws", "serviceAccount"}, mapperSections...))
+}
+
+// roleAnnotation names the role of a ServiceAccount's pods, by IRSA
+// (https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html).
+const roleAnnotation = "eks.amazonaws.com/role-arn"
+
+// irsaRole is the role of a ServiceAccount, or of the one in a chart's values.
+func irsaRole(doc value) value {
+	if doc.field("kind").scalar() == "ServiceAccount" {
+		return doc.field("metadata").field("annotations").field(roleAnnotation)
+	}
+	return doc.field("serviceAccount").field("annotations").field(roleAnnotation)
+}
+
+// unreadValues tells of a chart's values that say something and are not read.
+func (d *draft) unreadValues(doc value, read []string) {
+	var names []string
+	var at value
+	for _, f := range doc.fields() {
+		empty := !f.is() || f.node.Kind != yaml.ScalarNode && len(f.node.Content) == 0 || f.node.Kind == yaml.ScalarNode && f.scalar() == ""
+		if empty || slices.Contains(read, f.name) {
+			continue
+		}
+		if names = append(names, f.name); len(names) == 1 {
+			at = f.value
+		}
+	}
+	if len(names) > 0 {
+		d.note(at, "no part of the config: %s. rolecall's chart or manifests have values of their own for the pod", visible.Text(strings.Join(names, ", ")))
+	}
 }
 
 // mapperSettings makes the config of the settings.
