@@ -90,7 +90,7 @@ func TestFakeClientset(t *testing.T) {
 	}
 	clientsets := map[string]func(...runtime.Object) *fake.Clientset{
 		"NewClientset":       fake.NewClientset,
-		"NewSimpleClientset": fake.NewSimpleClientset, //nolint:staticcheck // many tests of others use it
+		"NewSimpleClientset": fake.NewSimpleClientset, // many tests of others use it
 	}
 	for _, tc := range []struct {
 		name string

@@ -61,8 +61,8 @@ The roles of permission sets have a path that names the region of IAM Identity
 Center: give it with --identity-center-region. The script of awscli asks IAM.
 
 aws-auth is read from the cluster, or from --filename: its manifest, its mapRoles
-and mapUsers, eksctl's ClusterConfig or a config of rolecall. Nothing is written
-to the cluster and AWS is not asked: what is printed does the work, once you run
+and mapUsers, eksctl's ClusterConfig, a config of rolecall, or objects of another
+controller that "rolecall import" reads. Nothing is written to the cluster and AWS is not asked: what is printed does the work, once you run
 it. Run again it makes the same, in the same order.
 
 The exit status is 0 if all was written that access entries can express, else 1.`,

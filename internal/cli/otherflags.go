@@ -29,7 +29,7 @@ const (
 // otherFlags are those that the documentation of the tools names. The pages
 // docs/from-…  list them too.
 func otherFlags() []otherFlag {
-	byHand := []string{"get", "upsert", "remove", "remove-by-username", "lint", "resolve"}
+	byHand := []string{"get", "upsert", "remove", "remove-by-username", "lint", "resolve", "status", "history", "diff", "rollback", "approve", "handover", "plan"}
 	const context = "which cluster is meant is said by the kubeconfig's context: leave it out, see kubectl config current-context, and give another one with --context. " +
 		"aws eks update-kubeconfig --name CLUSTER --region REGION writes one"
 	const noNeed = "it has no equivalent and needs none: leave it out"

@@ -192,7 +192,7 @@ func TestFlagsOfOtherTools(t *testing.T) {
 // command that left it out would write into another cluster.
 func TestClusterIsTheContext(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"upsert --arn x --cluster prod", "remove --arn x --region eu-west-3", "get iamidentitymapping --cluster=prod", "get -r eu-west-3", "lint --cluster prod", "resolve x --cluster prod"} {
+	for _, line := range []string{"upsert --arn x --cluster prod", "remove --arn x --region eu-west-3", "get iamidentitymapping --cluster=prod", "get -r eu-west-3", "lint --cluster prod", "resolve x --cluster prod", "status --region x", "history diff --cluster x", "rollback 1 --cluster x", "approve --cluster x", "plan --cluster x", "handover --cluster x"} {
 		var stderr bytes.Buffer
 		code := Run(t.Context(), append([]string{"rolecall"}, strings.Fields(line)...), strings.NewReader(""), &stderr, &stderr)
 		if code == exitOK || !strings.Contains(stderr.String(), "the kubeconfig's context") || !strings.Contains(stderr.String(), "--context") {

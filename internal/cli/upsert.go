@@ -153,8 +153,9 @@ that grants as much stays; one with other rules is shown and asked for. The
 role's account is that of the AWS credentials found here, or --role-arn says it.
 
 A file (-f) is a config of rolecall's, an aws-auth ConfigMap or the text of its
-keys, or eksctl's ClusterConfig with iamIdentityMappings. $ACCOUNTID and
-$PARTITION in it are those of the AWS credentials found here.
+keys, eksctl's ClusterConfig with iamIdentityMappings, or objects of another
+controller that "rolecall import" reads, such as IAMIdentityMapping. $ACCOUNTID
+and $PARTITION in it are those of the AWS credentials found here.
 
 An entry of rolecall's own is put back by its agent: the command tells so and
 asks, and so it does where the last of system:masters or of the nodes' roles

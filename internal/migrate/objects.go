@@ -353,21 +353,19 @@ func (r *reader) specLists(doc value) []item {
 // isAuthenticator reports whether a document is the config of the authenticator's
 // server, or the ConfigMap that holds it.
 func isAuthenticator(doc value) bool {
-	config, _ := authenticatorConfig(doc)
-	return config.is()
+	return authenticatorConfig(doc).is()
 }
 
 // authenticatorConfig is the root of the authenticator's config, of which clusterID
 // or server with one of aws-auth's lists tells (aws-iam-authenticator v0.7.18
 // cmd/aws-iam-authenticator/root.go).
-func authenticatorConfig(doc value) (root value, text string) {
-	root = doc
+func authenticatorConfig(doc value) value {
+	root := doc
 	if doc.field("kind").scalar() == "ConfigMap" {
 		main := doc.field("data").field("config.yaml")
-		text = main.scalar()
-		docs := new(reader).documents([]byte(text)) // its error is its reader's to tell
+		docs := new(reader).documents([]byte(main.scalar())) // its error is its reader's to tell
 		if len(docs) == 0 {
-			return value{}, ""
+			return value{}
 		}
 		root = docs[0]
 		root.file = doc.file
@@ -380,16 +378,16 @@ func authenticatorConfig(doc value) (root value, text string) {
 	server := root.field("server")
 	lists := slices.ContainsFunc(server.fields(), func(f field) bool { _, ok := kindOf(f.name); return ok })
 	if !root.field("kind").is() && (lists || root.field("clusterID").is()) {
-		return root, text
+		return root
 	}
-	return value{}, ""
+	return value{}
 }
 
 // authenticator reads the config of the authenticator's server. Its role mappings
 // can name a permission set in place of an ARN (v0.7.18 pkg/config/types.go,
 // RoleMapping.SSO).
 func (r *reader) authenticator(doc value) []item {
-	root, _ := authenticatorConfig(doc)
+	root := authenticatorConfig(doc)
 	server := root.field("server")
 	if !slices.ContainsFunc(server.fields(), func(f field) bool { _, ok := kindOf(f.name); return ok && f.is() }) {
 		r.leave(root, "its server has no mapRoles, mapUsers or mapAccounts, so it maps nobody by itself")

@@ -106,7 +106,11 @@ func TestScriptLeavesWhatExists(t *testing.T) {
 	admins := map[string]bool{"a": true, "c": true}
 	all := []string{"a", "b", "c", "n"}
 	faults := []string{"", "late a"}
-	for _, who := range all {
+	faulty := all
+	if testing.Short() {
+		faulty = all[2:3] // each script takes a tenth of a second
+	}
+	for _, who := range faulty {
 		for _, call := range []string{"describe-access-entry", "create-access-entry", "associate-access-policy", "list-associated-access-policies"} {
 			faults = append(faults, call+" "+who)
 		}
