@@ -100,6 +100,7 @@ const (
 	RuleUnreadableKey    RuleID = "unreadable-key"
 	RuleUnquotedBraces   RuleID = "unquoted-braces"
 	RuleTab              RuleID = "tab"
+	RuleMisread          RuleID = "misread"
 	RuleMisspeltKey      RuleID = "misspelt-key"
 	RuleUnknownKey       RuleID = "unknown-key"
 	RuleUnreadDocument   RuleID = "unread-document"
@@ -143,6 +144,7 @@ var rules = []Rule{
 	{RuleUnreadableKey, Fatal, "a key is no YAML, or no list", "the authenticator takes the whole key for empty: whoever stands in it is locked out", "a YAML list of entries", true},
 	{RuleUnquotedBraces, Fatal, "a value with {{…}} is not quoted where YAML takes the braces for a map", "the whole key cannot be read, or the field is empty", "the value in double quotes", true},
 	{RuleTab, Fatal, "a tab indents a line", "the whole key cannot be read", "blanks", true},
+	{RuleMisread, Error, "a dash, a blank or an indentation is missing, and the text says something else than was typed", "the entry or its groups are not what they seem to be", "the line as it was meant", true},
 	{RuleMisspeltKey, Fatal, "a key of the ConfigMap is almost mapRoles, mapUsers or mapAccounts", "the authenticator never reads it: whoever stands in it is locked out", "the key as the authenticator spells it", true},
 	{RuleUnreadDocument, Fatal, "there is more text behind the line that ends the first YAML document", "the authenticator reads the first YAML document and no other: whoever stands behind is locked out", "one list without such lines", false},
 	{RuleDroppedEntry, Fatal, "an entry is null or a text, or has no ARN", "the authenticator drops it", "an entry with rolearn or userarn, or none", true},

@@ -74,6 +74,7 @@ func (l *linter) run() []Finding {
 			continue
 		}
 		l.unreadDocument(kind)
+		l.misread(kind)
 		if kind == Account {
 			l.accountIDs()
 			continue
@@ -139,21 +140,13 @@ func (l *linter) unreadable(kind Kind, p *ParseError) {
 	if kind == Role && (strings.Contains(text, nodesGroup) || strings.Contains(text, "{{EC2PrivateDNSName}}")) {
 		consequence = "the authenticator takes all of " + kind.Key() + " for empty: every node is locked out"
 	}
-	mended, repairs := repair(kind, text)
-	for i, r := range repairs {
-		f := l.add(r.rule, kind.Key(), r.message)
-		f.Line, f.Column, f.Severity, f.Consequence, f.Write = r.line, r.column, Fatal, consequence, r.write
-		if i == 0 { // they are mended together or not at all
-			f.fix = &fix{kind: kind, whole: &mended}
-		}
-		f.Mendable, f.Mended = true, r.mended
+	if l.slipsOf(kind, p, consequence) {
+		return
 	}
-	if len(repairs) == 0 {
-		f := l.add(RuleUnreadableKey, kind.Key(), "it cannot be read: "+p.Reason)
-		f.Line, f.Consequence = p.Line, consequence
-		if strings.Contains(p.Reason, "aliases") {
-			f.Message, f.Write = "it cannot be read here: "+p.Reason, "the entries without anchors and aliases"
-		}
+	f := l.add(RuleUnreadableKey, kind.Key(), "it cannot be read: "+p.Reason)
+	f.Line, f.Consequence = p.Line, consequence
+	if strings.Contains(p.Reason, "aliases") {
+		f.Message, f.Write = "it cannot be read here: "+p.Reason, "the entries without anchors and aliases"
 	}
 }
 
@@ -478,10 +471,12 @@ func (l *linter) groups(kind Kind, i int) {
 		if field, ok := l.at[kind].field(i, "groups"); ok && json.Unmarshal(raw, &one) == nil && one != "" {
 			f.Message = fmt.Sprintf("groups is the text %q, not a list", one)
 			f.Write = "groups: [" + strconv.Quote(one) + "]"
-			if !strings.ContainsAny(one, ", \t\r\n;") && CheckGroup(one) == nil {
+			if !strings.ContainsAny(one, ", \t\r\n;") && CheckGroup(one) == nil && !asTyped(one) {
 				want := m.Entry
 				want.Groups = []string{one}
 				f.fix = l.replaceValue(kind, i, field.value, "["+strconv.Quote(one)+"]", want)
+			} else if asTyped(one) {
+				f.Write = "a list: a dash and a blank before each group"
 			} else {
 				f.Write = "groups: [" + strconv.Quote("A") + ", " + strconv.Quote("B") + "]"
 			}

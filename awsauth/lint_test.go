@@ -34,7 +34,7 @@ var lintCases = []struct {
 	{"another tool's fields", "mapRoles", "- rolearn: ROLE\n  username: a\n  syncedBy: other\n  comment: x\n", nil, ""},
 
 	{"no list", "mapRoles", "a: b\n", []string{"unreadable-key fatal 0:0"}, ""},
-	{"unbalanced", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups: [a\n", []string{"unreadable-key fatal 3:0"}, ""},
+	{"unbalanced", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups: [a\n", []string{"unreadable-key fatal 3:13"}, "- rolearn: ROLE\n  username: a\n  groups: [a]\n"},
 	{"wrapped", "mapRoles", "mapRoles: |\n  - rolearn: ROLE\n    username: a\n", []string{"unreadable-key fatal 1:1"}, "- rolearn: ROLE\n  username: a\n"},
 	{"no dash", "mapRoles", "rolearn: ROLE\nusername: a\ngroups:\n- b\n", []string{"unreadable-key fatal 1:1"}, "- rolearn: ROLE\n  username: a\n  groups:\n  - b\n"},
 	{"no blank behind a colon", "mapRoles", "- rolearn: ROLE\n  username:a\n", []string{"unreadable-key fatal 2:12"}, "- rolearn: ROLE\n  username: a\n"},
@@ -60,10 +60,16 @@ var lintCases = []struct {
 		[]string{"tab fatal 1:2", "tab fatal 2:1"},
 		"- rolearn: ROLE\r\n  username: a\r\n",
 	},
-	{"a tab of an unknown width", "mapRoles", "- rolearn: ROLE\n  groups:\n    - a\n\t- b\n  username: a\n", []string{"unreadable-key fatal 4:0"}, ""},
+	{"a tab of an unknown width", "mapRoles", "- rolearn: ROLE\n  groups:\n    - a\n\t- b\n  username: a\n", []string{"tab fatal 4:1"}, ""},
 	{"tab and braces", "mapRoles", "- rolearn: ROLE\n\tusername: {{SessionName}}-a\n", []string{"unquoted-braces fatal 2:12", "tab fatal 2:1"}, "- rolearn: ROLE\n  username: \"{{SessionName}}-a\"\n"},
 
-	{"fewer entries than it seems", "mapRoles", "- rolearn: ROLE\n  username: @a\n  rolearn: ROLE2\n", []string{"unreadable-key fatal 2:0"}, ""},
+	{"fewer entries than it seems", "mapRoles", "- rolearn: ROLE\n  username: @a\n  rolearn: ROLE2\n", []string{"unreadable-key fatal 2:13", "unreadable-key fatal 3:3"}, ""},
+
+	{
+		"groups without blanks behind the dashes", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups:\n    -b\n    -c\n",
+		[]string{"groups-no-list error 4:5", "misread error 4:6", "misread error 5:6"},
+		"- rolearn: ROLE\n  username: a\n  groups:\n    - b\n    - c\n",
+	},
 
 	{"documents", "mapRoles", "- rolearn: ROLE\n  username: a\n---\n- rolearn: ROLE2\n", []string{"unread-document fatal 3:1"}, ""},
 	{"first document empty", "mapRoles", "---\n---\n- rolearn: ROLE2\n", []string{"unread-document fatal 2:1"}, ""},
