@@ -41,8 +41,9 @@ func LostAccess(before, after map[string]string) []Entry {
 	return lost
 }
 
-// lostAccess says in one clause who loses access.
-func lostAccess(lost []Entry) string {
+// DescribeLost says in one clause who loses access, of what [LostAccess] lists: whether
+// nodes and administrators are among them, and the first three names.
+func DescribeLost(lost []Entry) string {
 	nodes, admins := 0, 0
 	var names []string
 	for i := range lost {

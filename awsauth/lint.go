@@ -711,6 +711,9 @@ func (l *linter) keys() {
 				meant = kind
 			}
 		}
+		if meant == "" && l.unreadList(name) {
+			continue
+		}
 		if meant == "" || isBlank(l.data[name]) {
 			l.add(RuleUnknownKey, name, fmt.Sprintf("the authenticator does not know the key %q", name))
 			continue

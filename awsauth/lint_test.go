@@ -71,6 +71,7 @@ var lintCases = []struct {
 		"- rolearn: ROLE\n  username: a\n  groups:\n    - b\n    - c\n",
 	},
 
+	{"UTF-16 without a mark", "mapRoles", string(wide("- rolearn: "+testRole+"\n  username: a\n", false, false)), []string{"unreadable-key fatal 1:0"}, "- rolearn: ROLE\n  username: a\n"},
 	{"documents", "mapRoles", "- rolearn: ROLE\n  username: a\n---\n- rolearn: ROLE2\n", []string{"unread-document fatal 3:1"}, ""},
 	{"first document empty", "mapRoles", "---\n---\n- rolearn: ROLE2\n", []string{"unread-document fatal 2:1"}, ""},
 	{"documents without a second", "mapRoles", "---\n- rolearn: ROLE\n  username: a\n---\n# nothing\n", nil, ""},
@@ -150,6 +151,9 @@ var lintCases = []struct {
 
 	{"misspelt key", "maproles", "- rolearn: ROLE\n  username: a\n", []string{"misspelt-key fatal 0:0"}, "- rolearn: ROLE\n  username: a\n"},
 	{"almost a key", "mapRole", "- rolearn: ROLE\n  username: a\n", []string{"misspelt-key fatal 0:0"}, ""},
+	{"a list under another key", "roles.yaml", "- rolearn: ROLE\n  username: a\n", []string{"unread-list fatal 0:0"}, "- rolearn: ROLE\n  username: a\n"},
+	{"a manifest under another key", "aws-auth.yaml", "data:\n  mapRoles: |\n    - rolearn: ROLE\n      username: a\n", []string{"unread-list fatal 0:0"}, "- rolearn: ROLE\n  username: a\n"},
+	{"a copy of what once was", "mapRoles.bak", "- rolearn: ROLE\n  username: a\n", []string{"unread-list warning 0:0"}, ""},
 	{"another key", "notes", "x", []string{"unknown-key note 0:0"}, ""},
 	{"large", "notes", strings.Repeat("x", Limit/100*75), []string{"size warning 0:0", "unknown-key note 0:0"}, ""},
 }
@@ -201,7 +205,7 @@ func TestLint(t *testing.T) {
 			wantData := maps.Clone(data)
 			if c.mended != "" {
 				k := c.key
-				if k == "maproles" {
+				if k == "maproles" || k == "roles.yaml" || k == "aws-auth.yaml" {
 					delete(wantData, k)
 					k = "mapRoles"
 				}
@@ -221,6 +225,9 @@ func TestLint(t *testing.T) {
 func TestEveryRuleHasACase(t *testing.T) {
 	t.Parallel()
 	seen := map[RuleID]bool{RuleGone: true, RuleNoMasters: true} // tests of their own
+	for _, id := range objectRules {
+		seen[id] = true
+	}
 	for _, c := range lintCases {
 		for _, w := range c.want {
 			seen[RuleID(strings.Fields(w)[0])] = true

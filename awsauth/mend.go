@@ -165,6 +165,9 @@ func (f *fix) spans() []span {
 	return []span{f.at}
 }
 
+// longLine is the longest line, in bytes, that a finding shows whole.
+const longLine = 160
+
 // describeFix says in a finding what Mend would write, if it can.
 func (l *linter) describeFix(f *Finding) {
 	if !f.fix.edits() {
@@ -184,6 +187,10 @@ func (l *linter) describeFix(f *Finding) {
 		start--
 	}
 	end += lineLength(text[end:])
+	if lay := l.layout(f.fix.kind); end-start > longLine && lay != nil && lay.style == styleFlow && f.index < len(lay.items) {
+		it := lay.items[f.index] // the entry alone, of a line with many
+		start, end = max(start, it.start), min(end, it.end)
+	}
 	f.Mended = strings.TrimRight(applied(text[start:end], f.fix, start), "\r\n")
 }
 
@@ -215,9 +222,12 @@ func mendKeys(data map[string]string, found []Finding) (map[string]string, []Fin
 				whole[f.fix.kind] = true
 				out, done = next, append(done, *f)
 			}
-		case f.fix.rename != "" && isBlank(out[f.fix.kind.Key()]):
+		case f.fix.rename != "" && (f.fix.also != nil || isBlank(out[f.fix.kind.Key()])):
 			next := maps.Clone(out)
-			next[f.fix.kind.Key()] = out[f.fix.rename]
+			if f.fix.also == nil {
+				next[f.fix.kind.Key()] = out[f.fix.rename]
+			}
+			maps.Copy(next, f.fix.also)
 			delete(next, f.fix.rename)
 			if mappedAsBefore(out, next, nil) {
 				out, done = next, append(done, *f)

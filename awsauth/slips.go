@@ -80,6 +80,18 @@ func correct(kind Kind, text string) (*correction, []slip) {
 	if len(text) > Limit {
 		return nil, nil
 	}
+	if strings.Contains(text, "\x00") {
+		decoded, encoding, ok := DecodeText([]byte(text))
+		if !ok || encoding == "UTF-8" {
+			return nil, nil
+		}
+		s := slip{rule: RuleUnreadableKey, line: 1, message: "the text is in " + encoding, write: "the text in UTF-8", certain: true}
+		c := &correction{text: decoded, slips: []slip{s}, lines: textLines(decoded)}
+		if c.list = meantList(kind, c.lines, decoded); c.list == nil {
+			return nil, c.slips
+		}
+		return c, c.slips
+	}
 	lines, also, pasted := unpaste(kind, textLines(text))
 	if pasted != nil && len(lines) == 0 {
 		// Nothing is left of it: all that it holds is another key's.
@@ -288,7 +300,7 @@ func (l *linter) misread(kind Kind) {
 	was := l.resolver()
 	severity, consequence := Error, ruleOf(RuleMisread).Consequence
 	if len(lost) > 0 {
-		consequence = lostAccess(lost)
+		consequence = DescribeLost(lost)
 		if slices.ContainsFunc(lost, func(e Entry) bool { return e.Kind != Account && was[key(e.ARN)].ARN == "" }) || kind == Account {
 			severity = Fatal
 		}
