@@ -1,6 +1,7 @@
 package awsauth
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -210,7 +211,8 @@ func meantList(kind Kind, given []textLine, text string) []mapping {
 				return nil // it would be the slip itself as a value
 			}
 		}
-		if groups := m.rawField("groups"); len(groups) > 0 && groups[0] != '[' && string(groups) != "null" {
+		var one string
+		if json.Unmarshal(m.rawField("groups"), &one) == nil && (asTyped(one) || strings.Contains(one, " -")) {
 			return nil
 		}
 	}
