@@ -398,6 +398,8 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 	}
 	if strings.Contains(s, "{{AccessKeyID}}") {
 		place(l.entry(kind, i, field, RuleAccessKey, fmt.Sprintf("the %s %q takes {{AccessKeyID}}", what, s)))
+	} else if r, odd := oddRune(s); odd {
+		place(l.entry(kind, i, field, RuleOddText, fmt.Sprintf("the %s %q holds %s", what, s, codePoint(r))))
 	} else if err := checkIdentity(what, s); err != nil {
 		message, write, _ := strings.Cut(err.Error(), ": write ")
 		place(l.entry(kind, i, field, RuleOddText, message)).Write = "it " + strings.TrimPrefix(write, "it ")

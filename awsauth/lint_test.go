@@ -136,6 +136,7 @@ var lintCases = []struct {
 	{"misspelt fields", "mapRoles", "- rolearn: ROLE\n  user: a\n  group: [b]\n", []string{"empty-username error 1:3", "unknown-field warning 2:3", "unknown-field warning 3:3"}, ""},
 	{"blank in a group", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups: [\"b \"]\n", []string{"odd-text warning 3:12"}, ""},
 
+	{"no-break space in a username", "mapRoles", "- rolearn: ROLE\n  username: a\u00a0b\n", []string{"odd-text warning 2:13"}, ""},
 	{"access key", "mapRoles", "- rolearn: ROLE\n  username: a:{{AccessKeyID}}\n", []string{"access-key error 2:13"}, ""},
 	{"session name alone", "mapRoles", "- rolearn: ROLE\n  username: \"{{SessionNameRaw}}\"\n", []string{"session-name warning 2:13"}, ""},
 	{"session name in a group", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups:\n  - \"{{SessionName}}\"\n", []string{"session-name error 4:5"}, ""},

@@ -115,12 +115,14 @@ func TestLintObject(t *testing.T) {
 		"another key":   {corev1.ConfigMap{ObjectMeta: here, Data: admins, BinaryData: map[string][]byte{"x": {0}}}, nil, "", admins},
 		"with a slip in it": {
 			corev1.ConfigMap{ObjectMeta: here, Data: admins, BinaryData: map[string][]byte{"mapRoles": wide(strings.Replace(text, "- r", "-r", 1), false, true)}},
-			[]string{"binary-data fatal 0:0"}, "every node", with("mapRoles", text),
+			[]string{"binary-data fatal 0:0"},
+			"every node", with("mapRoles", text),
 		},
 		"immutable": {corev1.ConfigMap{ObjectMeta: here, Data: admins, Immutable: &yes}, []string{"immutable error 0:0"}, "every change", admins},
 		"elsewhere": {
 			corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: Name}, Data: admins},
-			[]string{"wrong-object fatal 0:0"}, "administrators lose access: user/root", admins,
+			[]string{"wrong-object fatal 0:0"},
+			"administrators lose access: user/root", admins,
 		},
 		"no namespace": {corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: Name}, Data: admins}, []string{"wrong-object note 0:0"}, "the namespace of its context", admins},
 	} {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // This file knows the characters that look like those of YAML and are none:
@@ -85,15 +84,6 @@ func oddRune(s string) (rune, bool) {
 		}
 	}
 	return 0, false
-}
-
-// typographicQuoted reports whether a value stands in quotes that are none of YAML.
-func typographicQuoted(s string) (rune, bool) {
-	first, _ := utf8.DecodeRuneInString(s)
-	last, _ := utf8.DecodeLastRuneInString(s)
-	a, _ := lookAlike(first)
-	b, _ := lookAlike(last)
-	return first, (a == charDouble || a == charSingle) && (b == charDouble || b == charSingle) && utf8.RuneCountInString(s) > 1
 }
 
 // characters puts the characters of YAML in place of those that look like them,

@@ -44,10 +44,12 @@ func flowLines(_ Kind, lines []textLine) ([]textLine, []slip) {
 				depth += opens(next.rest)
 			}
 		}
-		c := flowChunk{text: out[i].body[from:]}
+		var chunk strings.Builder
+		chunk.WriteString(out[i].body[from:])
 		for j := i + 1; j <= last; j++ {
-			c.text += "\n" + out[j].body
+			chunk.WriteString("\n" + out[j].body)
 		}
+		c := flowChunk{text: chunk.String()}
 		c.run()
 		for _, s := range c.found {
 			before := c.text[:s.at]

@@ -127,6 +127,9 @@ func correct(kind Kind, text string) (*correction, []slip) {
 		return c, found, true
 	}
 	best, found, ok := tried(all)
+	if !ok && len(found) >= maxSlips {
+		return nil, sortedSlips(found)
+	}
 	if !ok {
 		// One of them may have seen what is none.
 		for i := 0; i < len(remedies) && !ok && len(text) <= maxTries; i++ {

@@ -104,59 +104,87 @@ func replaceAt(with string) func(string, []int) string {
 
 var slipKinds = []slipKind{
 	{name: "no blank behind a dash", at: regexp.MustCompile(`- `), write: replaceAt("-"), says: "no blank behind the dash", block: true},
-	{name: "no blank behind a colon", at: regexp.MustCompile(`(?:rolearn|userarn|username): `), says: "no blank behind the colon",
-		write: func(line string, at []int) string { return line[:at[1]-1] + line[at[1]:] }},
-	{name: "no colon", at: regexp.MustCompile(`(?:rolearn|userarn|username|groups):(?: |$)`), says: "no colon behind", block: true,
+	{
+		name: "no blank behind a colon", at: regexp.MustCompile(`(?:rolearn|userarn|username): `), says: "no blank behind the colon",
+		write: func(line string, at []int) string { return line[:at[1]-1] + line[at[1]:] },
+	},
+	{
+		name: "no colon", at: regexp.MustCompile(`(?:rolearn|userarn|username|groups):(?: |$)`), says: "no colon behind", block: true,
 		write: func(line string, at []int) string {
 			end := at[1]
 			if line[end-1] == ' ' {
 				end--
 			}
 			return line[:end-1] + line[end:]
-		}},
-	{name: "no dash", at: regexp.MustCompile(`^( *)- `), says: "no dash before", block: true,
-		write: func(line string, at []int) string { return line[:at[1]-2] + line[at[1]:] }},
-	{name: "blanks for a dash", at: regexp.MustCompile(`^( *)- `), says: "no dash before", block: true,
-		write: func(line string, at []int) string { return line[:at[1]-2] + "  " + line[at[1]:] }},
+		},
+	},
+	{
+		name: "no dash", at: regexp.MustCompile(`^( *)- `), says: "no dash before", block: true,
+		write: func(line string, at []int) string { return line[:at[1]-2] + line[at[1]:] },
+	},
+	{
+		name: "blanks for a dash", at: regexp.MustCompile(`^( *)- `), says: "no dash before", block: true,
+		write: func(line string, at []int) string { return line[:at[1]-2] + "  " + line[at[1]:] },
+	},
 	{name: "one blank more", at: regexp.MustCompile(`^`), write: replaceAt(" "), says: " is indented by ", block: true},
 	{name: "three blanks more", at: regexp.MustCompile(`^`), write: replaceAt("   "), says: " is indented by ", block: true},
 	{name: "one blank less", at: regexp.MustCompile(`^ `), write: replaceAt(""), says: " is indented by ", block: true},
 	{name: "a tab", at: regexp.MustCompile(`^(?:  )+`), write: replaceAt("\t"), says: "a tab stands", block: true},
-	{name: "an en dash", at: regexp.MustCompile(`^ *- `), says: "U+2013 (en dash)", block: true,
-		write: func(line string, at []int) string { return line[:at[1]-2] + "– " + line[at[1]:] }},
-	{name: "an em dash", at: regexp.MustCompile(`^ *- `), says: "U+2014 (em dash)", block: true,
-		write: func(line string, at []int) string { return line[:at[1]-2] + "— " + line[at[1]:] }},
-	{name: "a bullet", at: regexp.MustCompile(`^ *- `), says: "stands where a dash belongs", block: true,
-		write: func(line string, at []int) string { return line[:at[1]-2] + "* " + line[at[1]:] }},
+	{
+		name: "an en dash", at: regexp.MustCompile(`^ *- `), says: "U+2013 (en dash)", block: true,
+		write: func(line string, at []int) string { return line[:at[1]-2] + "– " + line[at[1]:] },
+	},
+	{
+		name: "an em dash", at: regexp.MustCompile(`^ *- `), says: "U+2014 (em dash)", block: true,
+		write: func(line string, at []int) string { return line[:at[1]-2] + "— " + line[at[1]:] },
+	},
+	{
+		name: "a bullet", at: regexp.MustCompile(`^ *- `), says: "stands where a dash belongs", block: true,
+		write: func(line string, at []int) string { return line[:at[1]-2] + "* " + line[at[1]:] },
+	},
 	{name: "a no-break space in the indentation", at: regexp.MustCompile(`^ `), write: replaceAt("\u00a0"), says: "U+00A0 (no-break space)"},
 	{name: "a no-break space behind a dash", at: regexp.MustCompile(`- `), write: replaceAt("-\u00a0"), says: "U+00A0 (no-break space)", block: true},
-	{name: "a no-break space behind a colon", at: regexp.MustCompile(`(?:arn|name|groups)"?: `), says: "U+00A0 (no-break space)",
-		write: func(line string, at []int) string { return line[:at[1]-1] + "\u00a0" + line[at[1]:] }},
+	{
+		name: "a no-break space behind a colon", at: regexp.MustCompile(`(?:arn|name|groups)"?: `), says: "U+00A0 (no-break space)",
+		write: func(line string, at []int) string { return line[:at[1]-1] + "\u00a0" + line[at[1]:] },
+	},
 	{name: "an ideographic space", at: regexp.MustCompile(`^ `), write: replaceAt("\u3000"), says: "U+3000 (ideographic space)"},
-	{name: "a zero-width space", at: regexp.MustCompile(`(?:rolearn|userarn|username|groups)`), says: "U+200B (zero-width space)",
-		write: func(line string, at []int) string { return line[:at[0]] + "\u200b" + line[at[0]:] }},
-	{name: "a byte order mark", at: regexp.MustCompile(`- `), says: "U+FEFF (byte order mark)", block: true,
-		write: func(line string, at []int) string { return line[:at[1]] + "\ufeff" + line[at[1]:] }},
-	{name: "typographic quotes", at: regexp.MustCompile(`"[^"]*"`), says: "where a quote belongs",
+	{
+		name: "a zero-width space", at: regexp.MustCompile(`(?:rolearn|userarn|username|groups)`), says: "U+200B (zero-width space)",
+		write: func(line string, at []int) string { return line[:at[0]] + "\u200b" + line[at[0]:] },
+	},
+	{
+		name: "a byte order mark", at: regexp.MustCompile(`- `), says: "U+FEFF (byte order mark)", block: true,
+		write: func(line string, at []int) string { return line[:at[1]] + "\ufeff" + line[at[1]:] },
+	},
+	{
+		name: "typographic quotes", at: regexp.MustCompile(`"[^"]*"`), says: "where a quote belongs",
 		write: func(line string, at []int) string {
 			return line[:at[0]] + "“" + line[at[0]+1:at[1]-1] + "”" + line[at[1]:]
-		}},
-	{name: "a quote is not closed", at: regexp.MustCompile(`"[^":]*"(?:$|,|\])`), says: "quote is opened and not closed",
+		},
+	},
+	{
+		name: "a quote is not closed", at: regexp.MustCompile(`"[^":]*"(?:$|,|\])`), says: "quote is opened and not closed",
 		write: func(line string, at []int) string {
 			end := at[0] + 1 + strings.IndexByte(line[at[0]+1:], '"')
 			return line[:end] + line[end+1:]
-		}},
-	{name: "a bracket is not closed", at: regexp.MustCompile(`[\]}]`), says: "bracket is opened and not closed",
+		},
+	},
+	{
+		name: "a bracket is not closed", at: regexp.MustCompile(`[\]}]`), says: "bracket is opened and not closed",
 		write: func(line string, at []int) string {
 			if line[max(at[0]-1, 0)] == '}' || at[1] < len(line) && line[at[1]] == '}' && line[at[0]] == '}' {
 				return line // of a placeholder
 			}
 			return line[:at[0]] + line[at[1]:]
-		}},
+		},
+	},
 	{name: "no comma", at: regexp.MustCompile(`,`), write: replaceAt(" "), says: "a comma is missing", flow: true},
 	{name: "a comma too many", at: regexp.MustCompile(`,`), write: replaceAt(",,"), says: "a comma too many", flow: true},
-	{name: "braces without quotes", at: regexp.MustCompile(`^ *"?username"?: .*$`), says: "{{…}} is not quoted", block: true,
-		write: func(line string, _ []int) string { return line[:strings.Index(line, ": ")] + ": {{SessionName}}" }},
+	{
+		name: "braces without quotes", at: regexp.MustCompile(`^ *"?username"?: .*$`), says: "{{…}} is not quoted", block: true,
+		write: func(line string, _ []int) string { return line[:strings.Index(line, ": ")] + ": {{SessionName}}" },
+	},
 	{name: "the value ends with a colon", at: regexp.MustCompile(`\{\{[^"]*\}\}$`), write: replaceAt(""), says: "ends with a colon", block: true, unsure: true},
 	{name: "groups on the field's line", at: regexp.MustCompile(`groups:$`), write: replaceAt("groups: - x"), says: "begins on the line of its field", block: true},
 }

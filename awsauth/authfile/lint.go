@@ -102,10 +102,10 @@ func (d *Document) objectLine(rule awsauth.RuleID, name string) (line, column in
 	return line, column
 }
 
-func newFinding(rule awsauth.RuleID, key *yaml.Node, name string) Finding {
+func newFinding(rule awsauth.RuleID, key *yaml.Node) Finding {
 	for _, r := range awsauth.Rules() {
 		if r.ID == rule {
-			f := Finding{Finding: awsauth.Finding{Rule: rule, Severity: r.Severity, Key: name, Message: r.Title, Consequence: r.Consequence, Write: r.Write}}
+			f := Finding{Finding: awsauth.Finding{Rule: rule, Severity: r.Severity, Message: r.Title, Consequence: r.Consequence, Write: r.Write}}
 			f.FileLine, f.FileColumn = key.Line, key.Column
 			return f
 		}
@@ -156,7 +156,7 @@ func (d *Document) doubled() []Finding {
 				continue
 			}
 			name := p.key.Value
-			f := newFinding(awsauth.RuleDoubledKey, p.key, "")
+			f := newFinding(awsauth.RuleDoubledKey, p.key)
 			f.OtherFileLine = other.Line
 			f.Message = fmt.Sprintf("%s stands twice, on lines %d and %d", strings.TrimPrefix(path+"."+name, "."), p.key.Line, other.Line)
 			before := map[string]string{}
@@ -205,7 +205,7 @@ func (d *Document) misplaced() []Finding {
 				}
 				continue
 			}
-			f := newFinding(awsauth.RuleMisplacedKey, p.key, "")
+			f := newFinding(awsauth.RuleMisplacedKey, p.key)
 			f.Message = fmt.Sprintf("%s stands beside data, not below it", p.key.Value)
 			if path != "" {
 				f.Message = fmt.Sprintf("%s stands below %s, not below data", p.key.Value, path)
@@ -233,7 +233,7 @@ func (d *Document) kindFinding() *Finding {
 		return nil
 	}
 	key, _ := get(d.root, "kind")
-	f := newFinding(awsauth.RuleWrongObject, key, "")
+	f := newFinding(awsauth.RuleWrongObject, key)
 	f.Message = fmt.Sprintf("the kind is %q", kind)
 	f.Consequence = "the authenticator reads a ConfigMap alone"
 	if lost := awsauth.LostAccess(d.Data, nil); len(lost) > 0 {
@@ -245,7 +245,7 @@ func (d *Document) kindFinding() *Finding {
 
 // encoded is about a file that is not in UTF-8.
 func (d *Document) encoded() Finding {
-	f := newFinding(awsauth.RuleBinaryData, &yaml.Node{Line: 1, Column: 1}, "")
+	f := newFinding(awsauth.RuleBinaryData, &yaml.Node{Line: 1, Column: 1})
 	f.Message = "the file is in " + d.encoding
 	f.Consequence = "kubectl create configmap --from-file puts it into binaryData, which the authenticator does not read"
 	if !d.Bare() {

@@ -175,7 +175,8 @@ func TestLintFile(t *testing.T) {
 		"under another key":         {head("data:\n" + strings.ReplaceAll(list, "mapRoles", "aws-auth.yaml")), []string{"7 fatal unread-list: the key \"aws-auth.yaml\" holds the list of mapRoles"}, "role/a"},
 		"applied with less": {
 			"kind: ConfigMap\nmetadata:\n  name: aws-auth\n  namespace: kube-system\n  annotations:\n    kubectl.kubernetes.io/last-applied-configuration: '{\"data\":{\"mapRoles\":\"[]\"}}'\ndata:\n" + list,
-			[]string{"2 warning managed-by: kubectl apply manages mapRoles from a source of its own"}, "the next kubectl apply of its manifest undoes it: administrators lose access: role/a",
+			[]string{"2 warning managed-by: kubectl apply manages mapRoles from a source of its own"},
+			"the next kubectl apply of its manifest undoes it: administrators lose access: role/a",
 		},
 		"UTF-16": {string(wide(head("data:\n" + list))), []string{"1 warning binary-data: the file is in UTF-16LE"}, ""},
 	} {

@@ -94,8 +94,8 @@ func unescape(s []byte) (text string, size int) {
 		if len(s) < 2+digits {
 			return "", 0
 		}
-		v, err := strconv.ParseUint(string(s[2:2+digits]), 16, 32)
-		if err != nil || !utf8.ValidRune(rune(v)) {
+		v, err := strconv.ParseInt(string(s[2:2+digits]), 16, 32)
+		if err != nil || v > utf8.MaxRune || !utf8.ValidRune(rune(v)) {
 			return "", 0
 		}
 		return string(rune(v)), 2 + digits

@@ -48,8 +48,11 @@ func newLint() *cobra.Command {
 		Short: "Say what in aws-auth does not mean what it seems to, and mend it",
 		Long: `Say what the authenticator makes of aws-auth otherwise than its author can have
 meant: keys and entries that it drops, ARNs that match nobody, entries that
-others keep from answering, and what is dangerous. Each finding has its place,
-the consequence, and what to write.
+others keep from answering, and what is dangerous. The object and the file are
+read too: keys that stand twice, beside data or in binaryData, another namespace,
+an aws-auth that takes no change, and tools that undo edits. Each finding has its
+place, the consequence, and what to write; of a key that cannot be read it is the
+line of the slip.
 
 Without --filename the live aws-auth is read. A file may be a manifest as kubectl
 prints it, with other objects too, the text of one key, or a directory of either;

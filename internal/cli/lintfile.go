@@ -236,11 +236,6 @@ func editFiles(docs []*lintDoc) ([]fileEdit, error) {
 
 func editDir(d *lintDoc) ([]fileEdit, error) {
 	fixed, _ := awsauth.FixObject(d.object())
-	for k := range fixed.Data {
-		if _, had := d.keys[k]; !had {
-			return nil, fmt.Errorf("the text of %s stands in another file of %s: move it to a file %s by hand", k, d.label, filepath.Join(d.label, k))
-		}
-	}
 	var edits []fileEdit
 	for _, k := range slices.Sorted(maps.Keys(d.keys)) {
 		text, kept := fixed.Data[k]
@@ -255,6 +250,11 @@ func editDir(d *lintDoc) ([]fileEdit, error) {
 		}
 		if text != string(before) {
 			edits = append(edits, fileEdit{d.keys[k], before, []byte(text), []*lintDoc{d}})
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(fixed.Data)) {
+		if _, had := d.keys[k]; !had {
+			return nil, fmt.Errorf("the text of %s stands in another file of %s: move it to a file %s by hand", k, d.label, filepath.Join(d.label, k))
 		}
 	}
 	return edits, nil
