@@ -19,8 +19,9 @@
 //     fields, changes nothing when made again, and has been read back too.
 //   - A former document can be written again so that it stays ([RollBack]).
 //   - What in a document does not mean what it seems to is told with its place
-//     and its consequence ([Lint]). What is mended without asking maps nobody else
-//     otherwise, and keeps all other bytes ([Mend]).
+//     and its consequence ([Lint], and [LintObject] for the whole ConfigMap). What is
+//     fixed without asking maps nobody else otherwise, and keeps all other bytes ([Mend],
+//     [FixObject]).
 //   - For a caller's ARN it is told what the authenticator answers ([Resolve]).
 //   - A write goes through with the resourceVersion that was read, or not at
 //     all ([Store]). An [Editor] tries again when others were first.

@@ -47,7 +47,8 @@ type Finding struct {
 	// makes nobody an administrator; see [Follow].
 	Advice []Advised `json:"advice,omitempty"`
 	// Mendable says that [Mend] mends it, and Mended are the lines that it would
-	// write in place of those from Line on; empty where they only go.
+	// write in place of those from Line on; empty where they only go. Of a long line
+	// with several entries it is the entry alone.
 	Mendable bool   `json:"mendable,omitempty"`
 	Mended   string `json:"mended,omitempty"`
 
@@ -103,8 +104,10 @@ const (
 	RuleUnreadableKey    RuleID = "unreadable-key"
 	RuleUnquotedBraces   RuleID = "unquoted-braces"
 	RuleTab              RuleID = "tab"
+	RuleMisread          RuleID = "misread"
 	RuleMisspeltKey      RuleID = "misspelt-key"
 	RuleUnknownKey       RuleID = "unknown-key"
+	RuleUnreadList       RuleID = "unread-list"
 	RuleUnreadDocument   RuleID = "unread-document"
 	RuleDroppedEntry     RuleID = "dropped-entry"
 	RuleSSOEntry         RuleID = "sso-entry"
@@ -138,6 +141,12 @@ const (
 	RuleNoMasters        RuleID = "no-masters"
 	RuleSize             RuleID = "size"
 	RuleGone             RuleID = "gone"
+	RuleDoubledKey       RuleID = "doubled-key"
+	RuleMisplacedKey     RuleID = "misplaced-key"
+	RuleWrongObject      RuleID = "wrong-object"
+	RuleBinaryData       RuleID = "binary-data"
+	RuleImmutable        RuleID = "immutable"
+	RuleManagedBy        RuleID = "managed-by"
 )
 
 // Rules lists the rules.
@@ -147,7 +156,9 @@ var rules = []Rule{
 	{RuleUnreadableKey, Fatal, "a key is no YAML, or no list", "the authenticator takes the whole key for empty: whoever stands in it is locked out", "a YAML list of entries", true},
 	{RuleUnquotedBraces, Fatal, "a value with {{…}} is not quoted where YAML takes the braces for a map", "the whole key cannot be read, or the field is empty", "the value in double quotes", true},
 	{RuleTab, Fatal, "a tab indents a line", "the whole key cannot be read", "blanks", true},
+	{RuleMisread, Error, "a dash, a blank or an indentation is missing, and the text says something else than was typed", "the entry or its groups are not what they seem to be", "the line as it was meant", true},
 	{RuleMisspeltKey, Fatal, "a key of the ConfigMap is almost mapRoles, mapUsers or mapAccounts", "the authenticator never reads it: whoever stands in it is locked out", "the key as the authenticator spells it", true},
+	{RuleUnreadList, Fatal, "a list of entries, or a whole manifest, stands under another key", "the authenticator never reads it: whoever stands in it is locked out", "each list under mapRoles, mapUsers or mapAccounts", true},
 	{RuleUnreadDocument, Fatal, "there is more text behind the line that ends the first YAML document", "the authenticator reads the first YAML document and no other: whoever stands behind is locked out", "one list without such lines", false},
 	{RuleDroppedEntry, Fatal, "an entry is null or a text, or has no ARN", "the authenticator drops it", "an entry with rolearn or userarn, or none", true},
 	{RuleSSOEntry, Fatal, "an entry names a permission set under sso", "EKS has not switched that on: the entry maps nobody", "the ARN of the permission set's role, or a permissionSet in rolecall's config", false},
@@ -182,6 +193,12 @@ var rules = []Rule{
 	{RuleNoMasters, Note, "no entry has system:masters", "nobody is administrator by aws-auth; whoever made the cluster or has an access entry may be", "an entry for those who operate the cluster", false},
 	{RuleSize, Warning, "aws-auth is almost as large as the API server takes", "over 1 MiB nothing more can be written, not even the role of a new node", "fewer entries: roles for groups of people, or access entries", false},
 	{RuleGone, Warning, "IAM has no such role or user", "the entry maps nobody, until somebody makes a role or user of that name, who then is let in", "no such entry", false},
+	{RuleDoubledKey, Fatal, "a key stands twice in the manifest", "kubectl takes the last one without a word: whoever stands in the first is locked out", "the key once, with the entries of both", false},
+	{RuleMisplacedKey, Fatal, "mapRoles, mapUsers or mapAccounts stands elsewhere than below data", "the API server refuses or drops it: whoever stands in it is locked out", "it below data, beside the other keys", false},
+	{RuleWrongObject, Fatal, "the manifest is none of the ConfigMap aws-auth in kube-system", "the authenticator reads kube-system/aws-auth alone: whoever stands in it is locked out", "namespace: kube-system, name: aws-auth", false},
+	{RuleBinaryData, Fatal, "a key stands in binaryData", "the authenticator reads data alone: whoever stands in it is locked out", "the text in UTF-8 below data", true},
+	{RuleImmutable, Error, "the ConfigMap is immutable", "the API server refuses every change of it, and with it the role of a new node", "the manifest without immutable; somebody whom an access entry lets in deletes aws-auth and creates it again, since nobody is let in by it in between", false},
+	{RuleManagedBy, Note, "another tool manages aws-auth from a source of its own", "what is edited beside that source is undone", "every edit in that source, or the tool without aws-auth", false},
 }
 
 // ruleOf returns the rule of an ID.

@@ -73,6 +73,7 @@ func (l *linter) run() []Finding {
 			continue
 		}
 		l.unreadDocument(kind)
+		l.misread(kind)
 		if kind == Account {
 			l.accountIDs()
 			continue
@@ -122,21 +123,13 @@ func (l *linter) unreadable(kind Kind, p *ParseError) {
 	if kind == Role && (strings.Contains(text, nodesGroup) || strings.Contains(text, "{{EC2PrivateDNSName}}")) {
 		consequence = "the authenticator takes all of " + kind.Key() + " for empty: every node is locked out"
 	}
-	mended, repairs := repair(kind, text)
-	for i, r := range repairs {
-		f := l.add(r.rule, kind.Key(), r.message)
-		f.Line, f.Column, f.Severity, f.Consequence, f.Write = r.line, r.column, Fatal, consequence, r.write
-		if i == 0 { // they are mended together or not at all
-			f.fix = &fix{kind: kind, whole: &mended}
-		}
-		f.Mendable, f.Mended = true, r.mended
+	if l.slipsOf(kind, p, consequence) {
+		return
 	}
-	if len(repairs) == 0 {
-		f := l.add(RuleUnreadableKey, kind.Key(), "it cannot be read: "+p.Reason)
-		f.Line, f.Consequence = p.Line, consequence
-		if strings.Contains(p.Reason, "aliases") {
-			f.Message, f.Write = "it cannot be read here: "+p.Reason, "the entries without anchors and aliases"
-		}
+	f := l.add(RuleUnreadableKey, kind.Key(), "it cannot be read: "+p.Reason)
+	f.Line, f.Consequence = p.Line, consequence
+	if strings.Contains(p.Reason, "aliases") {
+		f.Message, f.Write = "it cannot be read here: "+p.Reason, "the entries without anchors and aliases"
 	}
 }
 
@@ -294,6 +287,9 @@ func (l *linter) keys() {
 		}
 		if strings.EqualFold(name, "mapGroups") && !isBlank(l.data[name]) {
 			l.mapGroups(name)
+			continue
+		}
+		if meant == "" && l.unreadList(name) {
 			continue
 		}
 		if meant == "" || isBlank(l.data[name]) {

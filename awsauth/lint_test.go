@@ -34,7 +34,7 @@ var lintCases = []struct {
 	{"another tool's fields", "mapRoles", "- rolearn: ROLE\n  username: a\n  syncedBy: other\n  comment: x\n", nil, ""},
 
 	{"no list", "mapRoles", "a: b\n", []string{"unreadable-key fatal 0:0"}, ""},
-	{"unbalanced", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups: [a\n", []string{"unreadable-key fatal 3:0"}, ""},
+	{"unbalanced", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups: [a\n", []string{"unreadable-key fatal 3:13"}, "- rolearn: ROLE\n  username: a\n  groups: [a]\n"},
 	{"wrapped", "mapRoles", "mapRoles: |\n  - rolearn: ROLE\n    username: a\n", []string{"unreadable-key fatal 1:1"}, "- rolearn: ROLE\n  username: a\n"},
 	{"no dash", "mapRoles", "rolearn: ROLE\nusername: a\ngroups:\n- b\n", []string{"unreadable-key fatal 1:1"}, "- rolearn: ROLE\n  username: a\n  groups:\n  - b\n"},
 	{"no blank behind a colon", "mapRoles", "- rolearn: ROLE\n  username:a\n", []string{"unreadable-key fatal 2:12"}, "- rolearn: ROLE\n  username: a\n"},
@@ -60,11 +60,18 @@ var lintCases = []struct {
 		[]string{"tab fatal 1:2", "tab fatal 2:1"},
 		"- rolearn: ROLE\r\n  username: a\r\n",
 	},
-	{"a tab of an unknown width", "mapRoles", "- rolearn: ROLE\n  groups:\n    - a\n\t- b\n  username: a\n", []string{"unreadable-key fatal 4:0"}, ""},
+	{"a tab of an unknown width", "mapRoles", "- rolearn: ROLE\n  groups:\n    - a\n\t- b\n  username: a\n", []string{"tab fatal 4:1"}, ""},
 	{"tab and braces", "mapRoles", "- rolearn: ROLE\n\tusername: {{SessionName}}-a\n", []string{"unquoted-braces fatal 2:12", "tab fatal 2:1"}, "- rolearn: ROLE\n  username: \"{{SessionName}}-a\"\n"},
 
-	{"fewer entries than it seems", "mapRoles", "- rolearn: ROLE\n  username: @a\n  rolearn: ROLE2\n", []string{"unreadable-key fatal 2:0"}, ""},
+	{"fewer entries than it seems", "mapRoles", "- rolearn: ROLE\n  username: @a\n  rolearn: ROLE2\n", []string{"unreadable-key fatal 2:13", "unreadable-key fatal 3:3"}, ""},
 
+	{
+		"groups without blanks behind the dashes", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups:\n    -b\n    -c\n",
+		[]string{"groups-no-list error 4:5", "misread error 4:6", "misread error 5:6"},
+		"- rolearn: ROLE\n  username: a\n  groups:\n    - b\n    - c\n",
+	},
+
+	{"UTF-16 without a mark", "mapRoles", string(wide("- rolearn: "+testRole+"\n  username: a\n", false, false)), []string{"unreadable-key fatal 1:0"}, "- rolearn: ROLE\n  username: a\n"},
 	{"documents", "mapRoles", "- rolearn: ROLE\n  username: a\n---\n- rolearn: ROLE2\n", []string{"unread-document fatal 3:1"}, ""},
 	{"first document empty", "mapRoles", "---\n---\n- rolearn: ROLE2\n", []string{"unread-document fatal 2:1"}, ""},
 	{"documents without a second", "mapRoles", "---\n- rolearn: ROLE\n  username: a\n---\n# nothing\n", nil, ""},
@@ -129,6 +136,7 @@ var lintCases = []struct {
 	{"misspelt fields", "mapRoles", "- rolearn: ROLE\n  user: a\n  group: [b]\n", []string{"empty-username error 1:3", "unknown-field warning 2:3", "unknown-field warning 3:3"}, ""},
 	{"blank in a group", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups: [\"b \"]\n", []string{"odd-text warning 3:12"}, ""},
 
+	{"no-break space in a username", "mapRoles", "- rolearn: ROLE\n  username: a\u00a0b\n", []string{"odd-text warning 2:13"}, ""},
 	{"access key", "mapRoles", "- rolearn: ROLE\n  username: a:{{AccessKeyID}}\n", []string{"access-key error 2:13"}, ""},
 	{"session name alone", "mapRoles", "- rolearn: ROLE\n  username: \"{{SessionNameRaw}}\"\n", []string{"session-name warning 2:13"}, ""},
 	{"session name in a group", "mapRoles", "- rolearn: ROLE\n  username: a\n  groups:\n  - \"{{SessionName}}\"\n", []string{"session-name error 4:5"}, ""},
@@ -162,6 +170,9 @@ var lintCases = []struct {
 	{"one node's name", "mapRoles", "- rolearn: ROLE\n  username: system:node:ip-10-0-0-1.ec2.internal\n  groups: [system:bootstrappers, system:nodes]\n", []string{"node-username warning 2:13"}, ""},
 	{"misspelt key", "maproles", "- rolearn: ROLE\n  username: a\n", []string{"misspelt-key fatal 0:0"}, "- rolearn: ROLE\n  username: a\n"},
 	{"almost a key", "mapRole", "- rolearn: ROLE\n  username: a\n", []string{"misspelt-key fatal 0:0"}, ""},
+	{"a list under another key", "roles.yaml", "- rolearn: ROLE\n  username: a\n", []string{"unread-list fatal 0:0"}, "- rolearn: ROLE\n  username: a\n"},
+	{"a manifest under another key", "aws-auth.yaml", "data:\n  mapRoles: |\n    - rolearn: ROLE\n      username: a\n", []string{"unread-list fatal 0:0"}, "- rolearn: ROLE\n  username: a\n"},
+	{"a copy of what once was", "mapRoles.bak", "- rolearn: ROLE\n  username: a\n", []string{"unread-list warning 0:0"}, ""},
 	{"another key", "notes", "x", []string{"unknown-key note 0:0"}, ""},
 	{"large", "notes", strings.Repeat("x", Limit/100*75), []string{"size warning 0:0", "unknown-key note 0:0"}, ""},
 }
@@ -213,7 +224,7 @@ func TestLint(t *testing.T) {
 			wantData := maps.Clone(data)
 			if c.mended != "" {
 				k := c.key
-				if k == "maproles" {
+				if k == "maproles" || k == "roles.yaml" || k == "aws-auth.yaml" {
 					delete(wantData, k)
 					k = "mapRoles"
 				}
@@ -233,6 +244,9 @@ func TestLint(t *testing.T) {
 func TestEveryRuleHasACase(t *testing.T) {
 	t.Parallel()
 	seen := map[RuleID]bool{RuleGone: true, RuleNoMasters: true} // tests of their own
+	for _, id := range objectRules {
+		seen[id] = true
+	}
 	for _, c := range lintCases {
 		for _, w := range c.want {
 			seen[RuleID(strings.Fields(w)[0])] = true

@@ -485,7 +485,9 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 			f.Write = "the user's name" + bindings
 		}
 	}
-	if err := checkText(what, s); err != nil {
+	if r, odd := oddRune(s); odd {
+		place(l.entry(kind, i, field, RuleOddText, fmt.Sprintf("the %s %q holds %s", what, s, codePoint(r))))
+	} else if err := checkText(what, s); err != nil {
 		message, write, _ := strings.Cut(err.Error(), ": write ")
 		place(l.entry(kind, i, field, RuleOddText, message)).Write = "it " + strings.TrimPrefix(write, "it ")
 	}
@@ -579,11 +581,14 @@ func (l *linter) groups(kind Kind, i int) {
 		if field, ok := l.at[kind].field(i, "groups"); ok && json.Unmarshal(raw, &one) == nil && one != "" {
 			f.Message = fmt.Sprintf("groups is the text %q, not a list", one)
 			f.Write = "groups: [" + strconv.Quote(one) + "]"
-			if !strings.ContainsAny(one, ", \t\r\n;") && CheckGroup(one) == nil {
+			switch list := strings.FieldsFunc(one, func(r rune) bool { return strings.ContainsRune(",; \t\r\n[]\"'", r) }); {
+			case asTyped(one): // "-a" is a dash without its blank, and no group
+				f.Write = "a list: a dash and a blank before each group"
+			case !strings.ContainsAny(one, ", \t\r\n;") && CheckGroup(one) == nil:
 				want := m.Entry
 				want.Groups = []string{one}
 				f.fix = l.replaceValue(kind, i, field.value, "["+strconv.Quote(one)+"]", want)
-			} else if list := strings.FieldsFunc(one, func(r rune) bool { return strings.ContainsRune(",; \t\r\n[]\"'", r) }); len(list) > 0 {
+			case len(list) > 0:
 				for j, g := range list {
 					list[j] = strconv.Quote(g)
 				}

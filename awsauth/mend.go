@@ -43,9 +43,11 @@ func Mend(data map[string]string) (map[string]string, []Finding) {
 
 // fix is how a finding is mended.
 type fix struct {
-	kind   Kind
-	whole  *string // the key's text anew, where it could not be read
-	rename string  // the key under which the text stands now
+	kind    Kind
+	whole   *string           // the key's text anew, where it could not be read
+	also    map[string]string // with it, the texts of other keys that stood in it
+	changes map[string]bool   // the identities that it maps otherwise, as they are meant
+	rename  string            // the key under which the text stands now
 
 	cuts   []span // bytes that go
 	at     span   // or bytes that give way
@@ -163,6 +165,9 @@ func (f *fix) spans() []span {
 	return []span{f.at}
 }
 
+// longLine is the longest line, in bytes, that a finding shows whole.
+const longLine = 160
+
 // describeFix says in a finding what Mend would write, if it can.
 func (l *linter) describeFix(f *Finding) {
 	if !f.fix.edits() {
@@ -189,6 +194,10 @@ func (l *linter) describeFix(f *Finding) {
 		start--
 	}
 	end += lineLength(text[end:])
+	if lay := l.layout(f.fix.kind); end-start > longLine && lay != nil && lay.style == styleFlow && f.index < len(lay.items) {
+		it := lay.items[f.index] // the entry alone, of a line with many
+		start, end = max(start, it.start), min(end, it.end)
+	}
 	f.Mended = strings.TrimRight(applied(text[start:end], f.fix, start), "\r\n")
 }
 
@@ -215,15 +224,19 @@ func mendKeys(data map[string]string, found []Finding) (map[string]string, []Fin
 		case f.fix.whole != nil && !whole[f.fix.kind]:
 			next := maps.Clone(out)
 			next[f.Key] = *f.fix.whole
-			if mappedAsBefore(out, next) {
+			maps.Copy(next, f.fix.also)
+			if mappedAsBefore(out, next, f.fix.changes) {
 				whole[f.fix.kind] = true
 				out, done = next, append(done, *f)
 			}
-		case f.fix.rename != "" && isBlank(out[f.fix.kind.Key()]):
+		case f.fix.rename != "" && (f.fix.also != nil || isBlank(out[f.fix.kind.Key()])):
 			next := maps.Clone(out)
-			next[f.fix.kind.Key()] = out[f.fix.rename]
+			if f.fix.also == nil {
+				next[f.fix.kind.Key()] = out[f.fix.rename]
+			}
+			maps.Copy(next, f.fix.also)
 			delete(next, f.fix.rename)
-			if mappedAsBefore(out, next) {
+			if mappedAsBefore(out, next, nil) {
 				out, done = next, append(done, *f)
 			}
 		}
@@ -232,14 +245,15 @@ func mendKeys(data map[string]string, found []Finding) (map[string]string, []Fin
 }
 
 // mappedAsBefore reports whether whoever is mapped in one document is mapped in
-// the other in the same way. Others may be there as well.
-func mappedAsBefore(before, after map[string]string) bool {
+// the other in the same way, but for those whose entry is mended. Others may be there
+// as well.
+func mappedAsBefore(before, after map[string]string, mended map[string]bool) bool {
 	// A key that cannot be read is empty in both.
 	was, _ := readAll(before)
 	is, _ := readAll(after)
 	b := is.resolver()
 	for k, entry := range was.resolver() {
-		if now, ok := b[k]; !ok || !sameGrant(entry, now) {
+		if now, ok := b[k]; !mended[k] && (!ok || !sameGrant(entry, now)) {
 			return false
 		}
 	}

@@ -1,140 +1,26 @@
 package awsauth
 
 import (
-	"bytes"
 	"fmt"
-	"math/bits"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// This file mends texts that cannot be read. Nothing can be parsed in them, so
-// it tries what people get wrong, and takes a text only if it can be read then
-// with every entry that it seems to have.
+// This file has the remedies for values that YAML takes for something else, and for
+// what was pasted with the list.
 
-// A mishap is what was mended in one line.
-type mishap struct {
-	rule          RuleID
-	line, column  int
-	message       string
-	write, mended string
-}
-
-// remedy returns a text without one kind of mistake, and where it was. A text
-// without it comes back as it is.
-type remedy func(kind Kind, text string) (string, []mishap)
-
-// remedies are tried alone and together, the fewest first.
-var remedies = []remedy{quoteBraces, blankTabs(2), blankTabs(4), blankTabs(8), spaceColons, quoteStarts, unwrap, addDash}
-
-// tabRemedies are those of which the width is a guess.
-const tabRemedies = 0b1110
-
-// repair mends a text that cannot be read, or returns no mishaps.
-func repair(kind Kind, text string) (string, []mishap) {
-	if len(text) > Limit {
-		return text, nil
-	}
-	var useful uint
-	for i, fix := range remedies {
-		if _, where := fix(kind, text); len(where) > 0 {
-			useful |= 1 << i
+// eachLine hands every line that is no comment to a function.
+func eachLine(lines []textLine, write func(line string, number int) string) []textLine {
+	out := make([]textLine, len(lines))
+	for i, l := range lines {
+		if !strings.HasPrefix(strings.TrimLeft(l.body, " \t"), "#") {
+			l.body = write(l.body, l.number)
 		}
+		out[i] = l
 	}
-	var sets []uint
-	for set := uint(1); set < 1<<len(remedies); set++ {
-		if set&^useful == 0 && bits.OnesCount(set&tabRemedies) <= 1 {
-			sets = append(sets, set)
-		}
-	}
-	slices.SortStableFunc(sets, func(a, b uint) int { return bits.OnesCount(a) - bits.OnesCount(b) })
-	for _, set := range sets {
-		mended, where, list := try(kind, text, set)
-		if list == nil {
-			continue
-		}
-		if set&tabRemedies != 0 {
-			// The width of a tab is a guess: it is certain only where it does not matter.
-			for i := range remedies {
-				if other := uint(1) << i; other&tabRemedies != 0 {
-					if _, _, second := try(kind, text, set&^tabRemedies|other); second != nil && !slices.EqualFunc(list, second, sameElement) {
-						return text, nil
-					}
-				}
-			}
-		}
-		lines := newLineIndex(mended, 0)
-		for i := range where {
-			if l := where[i].line; l > 0 && lines.count() >= l && where[i].mended == "" {
-				where[i].mended = strings.TrimRight(lines.text[lines.start(l):lines.start(l+1)], "\r\n")
-			}
-		}
-		slices.SortStableFunc(where, func(a, b mishap) int { return a.line - b.line })
-		return mended, where
-	}
-	return text, nil
-}
-
-func sameElement(a, b mapping) bool { return a.ARN == b.ARN && bytes.Equal(a.raw, b.raw) }
-
-// try takes the remedies of a set; the list is nil where the text cannot be
-// read then, or not with all that it seems to have.
-func try(kind Kind, text string, set uint) (string, []mishap, []mapping) {
-	given := text
-	var all []mishap
-	for i, fix := range remedies {
-		if set&(1<<i) == 0 {
-			continue
-		}
-		mended, where := fix(kind, text)
-		text, all = mended, append(all, where...)
-	}
-	list, err := readList(kind, text)
-	if err != nil || len(list) == 0 || isBlank(text) {
-		return text, nil, nil
-	}
-	if kind == Account {
-		for i := range list {
-			if !list[i].inForce() || !twelveDigits.MatchString(list[i].ARN) {
-				return text, nil, nil
-			}
-		}
-		return text, all, list
-	}
-	for i := range list {
-		if !list[i].inForce() || list[i].Username == "" || strings.ContainsAny(list[i].ARN, " \t\r\n") {
-			return text, nil, nil
-		}
-	}
-	if len(list) != len(arnLine[kind].FindAllStringIndex(given, -1)) || placesOf(kind, text, len(list)).stop != len(text) {
-		return text, nil, nil
-	}
-	return text, all, list
-}
-
-// arnLine finds what seems to be an entry.
-var arnLine = map[Kind]*regexp.Regexp{
-	Role: regexp.MustCompile(`(?im)(?:^|[\s{,])["']?rolearn["']?\s*:`),
-	User: regexp.MustCompile(`(?im)(?:^|[\s{,])["']?userarn["']?\s*:`),
-}
-
-// eachLine hands every line that is no comment to a function and puts together
-// what comes back. Line breaks stay.
-func eachLine(text string, mend func(line string, number int) string) string {
-	var out strings.Builder
-	number := 0
-	for line := range strings.Lines(text) {
-		number++
-		body := strings.TrimRight(line, "\r\n")
-		if strings.HasPrefix(strings.TrimLeft(body, " \t"), "#") {
-			out.WriteString(line)
-			continue
-		}
-		out.WriteString(mend(body, number) + line[len(body):])
-	}
-	return out.String()
+	return out
 }
 
 var (
@@ -145,9 +31,9 @@ var (
 
 // quoteBraces puts a value into quotes that begins with {{, or has it inside
 // other brackets, where YAML takes it for a map.
-func quoteBraces(_ Kind, text string) (string, []mishap) {
-	var found []mishap
-	mended := eachLine(text, func(line string, number int) string {
+func quoteBraces(_ Kind, lines []textLine) ([]textLine, []slip) {
+	var found []slip
+	written := eachLine(lines, func(line string, number int) string {
 		if !strings.Contains(line, "{{") || strings.ContainsAny(line, "\\") {
 			return line
 		}
@@ -164,11 +50,11 @@ func quoteBraces(_ Kind, text string) (string, []mishap) {
 			out = line[:head] + `"` + trimmed + `"` + line[head+len(trimmed):]
 		}
 		if out != line {
-			found = append(found, mishap{RuleUnquotedBraces, number, head + 1, "a value with {{…}} is not quoted, so YAML takes the braces for a map", "it in double quotes", ""})
+			found = append(found, slip{rule: RuleUnquotedBraces, line: number, column: head + 1, message: "a value with {{…}} is not quoted, so YAML takes the braces for a map", write: "it in double quotes", certain: true})
 		}
 		return out
 	})
-	return mended, found
+	return written, found
 }
 
 // quoteInFlow quotes the values with {{ of a line that has brackets.
@@ -215,105 +101,129 @@ func quoteInFlow(line string, from int) string {
 	return out.String()
 }
 
-// blankTabs writes blanks for the tabs in the indentation of lines, and behind
-// dashes and colons.
-func blankTabs(width int) remedy {
-	return func(_ Kind, text string) (string, []mishap) {
-		var found []mishap
-		mended := eachLine(text, func(line string, number int) string {
-			head := lineHead.FindString(line)
-			at := strings.IndexByte(head, '\t')
-			if at < 0 {
-				return line
-			}
-			found = append(found, mishap{RuleTab, number, at + 1, "a tab stands where YAML wants blanks", "blanks", ""})
-			indent := head[:len(head)-len(strings.TrimLeft(head, " \t"))]
-			rest := strings.ReplaceAll(head[len(indent):], "\t", " ")
-			return strings.ReplaceAll(indent, "\t", strings.Repeat(" ", width)) + rest + line[len(head):]
-		})
-		return mended, found
-	}
-}
-
-var noSpace = regexp.MustCompile(`^([ \t]*(?:-[ \t]+)*(?:rolearn|userarn|username|groups):)([^\s].*)$`)
+var noSpace = regexp.MustCompile(`^([ \t]*(?:-[ \t]*)?(?:rolearn|userarn|username|groups):)([^\s].*)$`)
 
 // spaceColons puts the blank behind a field's colon that YAML wants.
-func spaceColons(_ Kind, text string) (string, []mishap) {
-	var found []mishap
-	mended := eachLine(text, func(line string, number int) string {
+func spaceColons(_ Kind, lines []textLine) ([]textLine, []slip) {
+	var found []slip
+	written := eachLine(lines, func(line string, number int) string {
 		m := noSpace.FindStringSubmatch(line)
 		if m == nil {
 			return line
 		}
-		found = append(found, mishap{RuleUnreadableKey, number, len(m[1]) + 1, "there is no blank behind the colon", "a blank behind it", ""})
+		found = append(found, slip{rule: RuleUnreadableKey, line: number, column: len(m[1]) + 1, message: "there is no blank behind the colon", write: "a blank behind it", certain: true})
 		return m[1] + " " + m[2]
 	})
-	return mended, found
+	return written, found
 }
 
 // quoteStarts quotes values that begin with a character that YAML keeps for
 // itself.
-func quoteStarts(_ Kind, text string) (string, []mishap) {
-	var found []mishap
-	mended := eachLine(text, func(line string, number int) string {
+func quoteStarts(_ Kind, lines []textLine) ([]textLine, []slip) {
+	var found []slip
+	written := eachLine(lines, func(line string, number int) string {
 		head := len(lineHead.FindString(line))
 		value := strings.TrimRight(lineComment.ReplaceAllString(line[head:], ""), " \t")
 		if value == "" || strings.IndexByte("@`%", value[0]) < 0 || strings.ContainsAny(value, `"\`) {
 			return line
 		}
-		found = append(found, mishap{RuleUnreadableKey, number, head + 1, fmt.Sprintf("a value begins with %c, which YAML keeps for itself", value[0]), "it in double quotes", ""})
+		found = append(found, slip{rule: RuleUnreadableKey, line: number, column: head + 1, message: fmt.Sprintf("a value begins with %c, which YAML keeps for itself", value[0]), write: "it in double quotes", certain: true})
 		return line[:head] + strconv.Quote(value) + line[head+len(value):]
 	})
-	return mended, found
+	return written, found
 }
 
-// unwrap takes the list out of a map that has it under the key's own name, as
-// the data of a ConfigMap have it.
-func unwrap(kind Kind, text string) (string, []mishap) {
-	head, rest, ok := strings.Cut(text, "\n")
-	for ok && strings.TrimSpace(head) == "" {
-		head, rest, ok = strings.Cut(rest, "\n")
+var (
+	pastedKey    = regexp.MustCompile(`^[ \t]*["']?(mapRoles|mapUsers|mapAccounts)["']?:[ \t]*([|>][-+0-9]*)?[ \t]*(?:#.*)?$`)
+	manifestHead = regexp.MustCompile(`^[ \t]*["']?(?:apiVersion|kind|metadata|data|name|namespace|labels|annotations|creationTimestamp|resourceVersion|uid)["']?:(?:[ \t].*)?$`)
+)
+
+// unpaste takes the list out of what was pasted with it: its own key, another key
+// with its list, or a whole manifest. The texts of other keys are returned beside.
+func unpaste(kind Kind, lines []textLine) (own []textLine, also map[string]string, found *slip) {
+	texts := map[string][]textLine{}
+	key, first, manifest := kind.Key(), -1, false
+	for i, l := range lines {
+		if m := pastedKey.FindStringSubmatch(l.body); m != nil {
+			if first < 0 {
+				first = i
+			}
+			if len(texts[m[1]]) > 0 {
+				return lines, nil, nil // the same twice: which one is meant?
+			}
+			key = m[1]
+			continue
+		}
+		trimmed := strings.TrimSpace(l.body)
+		if manifestHead.MatchString(l.body) && (key == kind.Key() && len(texts[key]) == 0 || !strings.HasPrefix(l.body, " ")) {
+			if !manifest && first < 0 {
+				first = i
+			}
+			manifest = true
+			continue
+		}
+		if trimmed == "---" && len(texts[key]) == 0 {
+			continue
+		}
+		texts[key] = append(texts[key], l)
 	}
-	name, style, isKey := strings.Cut(strings.TrimRight(head, " \t\r"), ":")
-	if !ok || !isKey || name != kind.Key() || !slices.Contains([]string{"", "|", "|-", "|+"}, strings.TrimSpace(style)) {
-		return text, nil
+	if first < 0 || manifest && key == kind.Key() && len(texts) < 2 && !slices.ContainsFunc(lines, func(l textLine) bool { return pastedKey.MatchString(l.body) }) {
+		return lines, nil, nil
 	}
+	s := &slip{rule: RuleUnreadableKey, line: lines[first].number, column: 1, certain: true}
+	name := ""
+	if m := pastedKey.FindStringSubmatch(lines[first].body); m != nil {
+		name = m[1]
+	}
+	switch {
+	case manifest:
+		s.message, s.write = fmt.Sprintf("a whole manifest stands inside the text of %s", kind.Key()), "the list alone"
+	case name == kind.Key():
+		s.message, s.write = fmt.Sprintf("the list stands under another %s", kind.Key()), "the list alone"
+	default:
+		s.message = fmt.Sprintf("%s stands inside the text of %s", name, kind.Key())
+		s.write = fmt.Sprintf("%s: beside %s, with the same indentation", name, kind.Key())
+	}
+	own = dedent(texts[kind.Key()])
+	for k, list := range texts {
+		if k == kind.Key() {
+			continue
+		}
+		text := textOf(dedent(list))
+		if !isBlank(text) && meantList(kindOf(k), textLines(text), text) == nil {
+			return lines, nil, nil
+		}
+		if also == nil {
+			also = map[string]string{}
+		}
+		also[k] = text
+	}
+	if isBlank(textOf(own)) {
+		if len(also) == 0 {
+			return lines, nil, nil
+		}
+		own = nil
+	} else if name == kind.Key() || manifest {
+		s.mended = own[0].body
+	}
+	return own, also, s
+}
+
+// dedent takes off the indentation that all lines have.
+func dedent(lines []textLine) []textLine {
 	indent := -1
-	for line := range strings.Lines(rest) {
-		if body := strings.TrimLeft(line, " "); strings.TrimSpace(body) != "" && body[0] != '#' {
-			if n := len(line) - len(body); indent < 0 || n < indent {
+	for _, l := range lines {
+		if body := strings.TrimLeft(l.body, " "); body != "" && body[0] != '#' {
+			if n := len(l.body) - len(body); indent < 0 || n < indent {
 				indent = n
 			}
 		}
 	}
-	var out strings.Builder
-	for line := range strings.Lines(rest) {
-		out.WriteString(line[min(max(indent, 0), len(line)-len(strings.TrimLeft(line, " "))):])
+	out := make([]textLine, len(lines))
+	for i, l := range lines {
+		body := strings.TrimLeft(l.body, " ")
+		l.body = l.body[min(max(indent, 0), len(l.body)-len(body)):]
+		out[i] = l
 	}
-	return out.String(), []mishap{{RuleUnreadableKey, 1, 1, fmt.Sprintf("the list stands under another %s", kind.Key()), "the list alone", strings.TrimRight(firstLine(out.String()), "\r\n")}}
-}
-
-func firstLine(text string) string {
-	return text[:lineLength(text)]
-}
-
-// addDash makes the list of one entry that a text without a dash was meant for.
-func addDash(kind Kind, text string) (string, []mishap) {
-	if kind == Account || !strings.HasPrefix(text, string(kind)+"arn:") {
-		return text, nil
-	}
-	first := true
-	var out strings.Builder
-	for line := range strings.Lines(text) {
-		switch {
-		case strings.TrimSpace(line) == "":
-			out.WriteString(line)
-		case first:
-			out.WriteString("- " + line)
-			first = false
-		default:
-			out.WriteString("  " + line)
-		}
-	}
-	return out.String(), []mishap{{RuleUnreadableKey, 1, 1, "the entry has no dash, so there is no list", "- before the entry", ""}}
+	return out
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rolecall/rolecall/awsauth"
 )
@@ -23,10 +24,17 @@ var ErrNone = errors.New("there is no aws-auth in it: no ConfigMap aws-auth, non
 type Document struct {
 	Name string            // NAMESPACE/NAME of the ConfigMap, as far as it says; empty for a bare text
 	Data map[string]string // by key; a bare text is one key
+	// Object is what the file says of the ConfigMap, with the same Data; nil where
+	// there is no object around the data. It must not be changed.
+	Object *corev1.ConfigMap
 
-	file   []byte
-	number int // among the file's
-	places map[string]place
+	file      []byte // in UTF-8
+	original  []byte // as it was given
+	encoding  string // of that, where it is none of UTF-8
+	number    int    // among the file's
+	places    map[string]place
+	root      *yaml.Node // of the object, or of the data alone; nil of a bare text
+	dataAlone bool
 }
 
 // place is where a key's text stands in the file.
@@ -37,7 +45,21 @@ type place struct {
 // Read finds every aws-auth in a file. The name of the file tells which key a
 // bare text is, if it has one's name; else what stands in it tells. The error
 // is ErrNone, or says that the file cannot be read.
+//
+// A file in UTF-16, as PowerShell writes it, is read as well ([Document.Lint] says so).
 func Read(name string, file []byte) ([]*Document, error) {
+	text, encoding, ok := awsauth.DecodeText(file)
+	if !ok || encoding == "UTF-8" {
+		return read(name, file)
+	}
+	docs, err := read(name, []byte(text))
+	for _, d := range docs {
+		d.original, d.encoding = file, encoding
+	}
+	return docs, err
+}
+
+func read(name string, file []byte) ([]*Document, error) {
 	roots, err := decode(file)
 	if err != nil {
 		if manifestLine.Match(file) {
@@ -56,7 +78,7 @@ func Read(name string, file []byte) ([]*Document, error) {
 		return []*Document{bare(name, file)}, nil
 	}
 	for i, d := range found {
-		d.file, d.number = file, i
+		d.file, d.original, d.number = file, file, i
 		d.Data = map[string]string{}
 		for k, p := range d.places {
 			text := p.value
@@ -67,6 +89,9 @@ func Read(name string, file []byte) ([]*Document, error) {
 				return nil, fmt.Errorf("line %d: %s is no text, so the API server would refuse the ConfigMap: write %s: | and the list below it, indented", p.key.Line, k, k)
 			}
 			d.Data[k] = text.Value
+		}
+		if !d.dataAlone {
+			d.Object = object(d.root, d.Data)
 		}
 	}
 	return found, nil
@@ -142,21 +167,22 @@ func configMaps(root *yaml.Node) []*Document {
 		return all
 	}
 	switch {
-	case kind == "ConfigMap":
+	case kind == "ConfigMap", strings.EqualFold(kind, "ConfigMap"), kind == "Secret" && text(root, "metadata", "name") == awsauth.Name:
 		return configMap(root)
 	case kind == "" && hasText(root): // the data alone
-		return []*Document{{places: placesOf(root)}}
+		return []*Document{{places: placesOf(root), root: root, dataAlone: true}}
 	}
 	return nil
 }
 
 func configMap(n *yaml.Node) []*Document {
 	_, data := get(n, "data")
-	if text(n, "metadata", "name") != awsauth.Name && !hasKey(data) {
+	_, binary := get(n, "binaryData")
+	if text(n, "metadata", "name") != awsauth.Name && !hasKey(data) && !hasKey(binary) && !hasKey(n) {
 		return nil
 	}
 	name := strings.TrimPrefix(text(n, "metadata", "namespace")+"/"+text(n, "metadata", "name"), "/")
-	return []*Document{{Name: cmp.Or(name, awsauth.Name), places: placesOf(data)}}
+	return []*Document{{Name: cmp.Or(name, awsauth.Name), places: placesOf(data), root: n}}
 }
 
 func isKey(name string) bool {
@@ -233,14 +259,14 @@ func bare(name string, file []byte) *Document {
 	case !anyField.Match(file):
 		kind = awsauth.Account
 	}
-	return &Document{Data: map[string]string{kind.Key(): string(file)}, file: file}
+	return &Document{Data: map[string]string{kind.Key(): string(file)}, file: file, original: file}
 }
 
 // Bare reports whether the file is the text of a key, without a manifest.
 func (d *Document) Bare() bool { return d.places == nil }
 
-// File returns the whole file, which must not be changed.
-func (d *Document) File() []byte { return d.file }
+// File returns the whole file as it was given, which must not be changed.
+func (d *Document) File() []byte { return d.original }
 
 // Line is where in the file a line and column of a key's text are, all from 1;
 // 0 stands for what is not known. For a line that cannot be told exactly it is
@@ -268,7 +294,12 @@ func (d *Document) Line(key string, line, column int) (fileLine, fileColumn int)
 			column += shift
 		}
 		return p.value.Line + line, column
-	case p.value.Style&yaml.DoubleQuotedStyle != 0:
+	}
+	if places := scalarOffsets(d.file, p.value); places != nil {
+		fileLine, fileColumn = position(d.file, places[textOffset(p.value.Value, line, max(column, 1))])
+		return fileLine, fileColumn
+	}
+	if p.value.Style&yaml.DoubleQuotedStyle != 0 {
 		return d.quotedLine(p.value, line)
 	}
 	return p.value.Line, p.value.Column

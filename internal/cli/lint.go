@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/awsauth"
+	"github.com/rolecall/rolecall/awsauth/authfile"
 	"github.com/rolecall/rolecall/config"
 	"github.com/rolecall/rolecall/internal/visible"
 )
@@ -47,8 +48,11 @@ func newLint() *cobra.Command {
 		Short: "Say what in aws-auth does not mean what it seems to, and mend it",
 		Long: `Say what the authenticator makes of aws-auth otherwise than its author can have
 meant: keys and entries that it drops, ARNs that match nobody, entries that
-others keep from answering, and what is dangerous. Each finding has its place,
-the consequence, and what to write.
+others keep from answering, and what is dangerous. The object and the file are
+read too: keys that stand twice, beside data or in binaryData, another namespace,
+an aws-auth that takes no change, and tools that undo edits. Each finding has its
+place, the consequence, and what to write; of a key that cannot be read it is the
+line of the slip.
 
 Without --filename the live aws-auth is read. A file may be a manifest as kubectl
 prints it, with other objects too, the text of one key, or a directory of either;
@@ -194,18 +198,29 @@ type lintedItem struct {
 func newLintReport(docs []*lintDoc) *lintReport {
 	r := &lintReport{APIVersion: config.APIVersion, Kind: "LintReport", Items: []lintedItem{}, docs: docs}
 	for _, d := range docs {
-		for _, f := range awsauth.Lint(d.data) {
-			r.add(d, f)
+		for _, f := range d.lint() {
+			r.addAt(d, f)
 		}
 	}
 	return r
 }
 
+// add appends a finding on the data.
 func (r *lintReport) add(d *lintDoc, f awsauth.Finding) {
-	item := lintedItem{Finding: f}
-	item.Source, item.FileLine, item.FileColumn = d.locate(f.Key, f.Line, f.Column)
+	own := authfile.Finding{Finding: f}
+	_, own.FileLine, own.FileColumn = d.locate(f.Key, f.Line, f.Column)
 	if f.OtherLine > 0 {
-		item.OtherSource, item.OtherFileLine, _ = d.locate(f.OtherKey, f.OtherLine, 0)
+		_, own.OtherFileLine, _ = d.locate(f.OtherKey, f.OtherLine, 0)
+	}
+	r.addAt(d, own)
+}
+
+// addAt appends a finding of which the place in the file is known.
+func (r *lintReport) addAt(d *lintDoc, f authfile.Finding) {
+	item := lintedItem{Finding: f.Finding, FileLine: f.FileLine, FileColumn: f.FileColumn, OtherFileLine: f.OtherFileLine}
+	item.Source, _, _ = d.locate(f.Key, f.Line, f.Column)
+	if f.OtherLine > 0 || f.OtherFileLine > 0 {
+		item.OtherSource, _, _ = d.locate(f.OtherKey, f.OtherLine, 0)
 	}
 	r.Items = append(r.Items, item)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -30,7 +31,42 @@ type lintDoc struct {
 	number int    // among the file's documents
 	file   *authfile.Document
 
-	keys map[string]string // of a directory, the file of each key
+	keys   map[string]string // of a directory, the file of each key
+	binary map[string][]byte // of a directory, the files that kubectl puts into binaryData
+}
+
+// lint says what is wrong with the document, with its place as far as there are files.
+func (d *lintDoc) lint() []authfile.Finding {
+	if d.file != nil {
+		return d.file.Lint()
+	}
+	list := awsauth.Lint(d.data)
+	switch {
+	case d.live != nil:
+		list = awsauth.LintObject(d.object(), d.objects.awsAuthNamespace, d.objects.awsAuthName)
+	case len(d.binary) > 0:
+		list = awsauth.LintObject(d.object(), "", "")
+	}
+	out := make([]authfile.Finding, len(list))
+	for i, f := range list {
+		out[i].Finding = f
+		_, out[i].FileLine, out[i].FileColumn = d.locate(f.Key, f.Line, f.Column)
+		if f.OtherLine > 0 {
+			_, out[i].OtherFileLine, _ = d.locate(f.OtherKey, f.OtherLine, 0)
+		}
+	}
+	return out
+}
+
+// object is the ConfigMap of the live aws-auth, or the one that kubectl makes of a
+// directory.
+func (d *lintDoc) object() *corev1.ConfigMap {
+	cm := &corev1.ConfigMap{BinaryData: d.binary}
+	if d.live != nil {
+		cm = d.live.DeepCopy()
+	}
+	cm.Data = d.data
+	return cm
 }
 
 // locate is where a place in a key's text is, as far as there are files.
@@ -100,7 +136,7 @@ func readLintDir(dir string) ([]*lintDoc, error) {
 		return nil, err
 	}
 	var files []string
-	mounted := &lintDoc{label: dir, data: map[string]string{}, keys: map[string]string{}}
+	mounted := &lintDoc{label: dir, data: map[string]string{}, keys: map[string]string{}, binary: map[string][]byte{}}
 	for _, e := range entries {
 		name := filepath.Join(dir, e.Name())
 		if info, err := os.Stat(name); strings.HasPrefix(e.Name(), ".") || err != nil || info.IsDir() { // ..data, and what a mount's links lead to
@@ -111,7 +147,12 @@ func readLintDir(dir string) ([]*lintDoc, error) {
 			if err != nil {
 				return nil, err
 			}
-			mounted.data[e.Name()], mounted.keys[e.Name()] = string(body), name
+			mounted.keys[e.Name()] = name
+			if !utf8.Valid(body) {
+				mounted.binary[e.Name()] = body
+				continue
+			}
+			mounted.data[e.Name()] = string(body)
 			continue
 		}
 		switch filepath.Ext(e.Name()) {
@@ -120,7 +161,7 @@ func readLintDir(dir string) ([]*lintDoc, error) {
 		}
 	}
 	var docs []*lintDoc
-	if len(mounted.data) > 0 {
+	if len(mounted.keys) > 0 {
 		docs = append(docs, mounted)
 	}
 	var errs []error
@@ -182,8 +223,7 @@ func editFiles(docs []*lintDoc) ([]fileEdit, error) {
 				err = errLostDocument
 			}
 			if err == nil {
-				mended, _ := awsauth.Mend(now[other.number].Data)
-				e.after, err = now[other.number].Write(mended)
+				e.after, _, err = now[other.number].Fix()
 			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", d.path, err)
@@ -195,15 +235,26 @@ func editFiles(docs []*lintDoc) ([]fileEdit, error) {
 }
 
 func editDir(d *lintDoc) ([]fileEdit, error) {
-	mended, _ := awsauth.Mend(d.data)
+	fixed, _ := awsauth.FixObject(d.object())
 	var edits []fileEdit
-	for _, k := range slices.Sorted(maps.Keys(d.data)) {
-		text, kept := mended[k]
+	for _, k := range slices.Sorted(maps.Keys(d.keys)) {
+		text, kept := fixed.Data[k]
+		before, binary := d.binary[k]
+		if !binary {
+			before = []byte(d.data[k])
+		} else if !kept {
+			continue // no encoding that can be told
+		}
 		if !kept {
 			return nil, fmt.Errorf("%s has the name of no key: rename it by hand", d.keys[k])
 		}
-		if text != d.data[k] {
-			edits = append(edits, fileEdit{d.keys[k], []byte(d.data[k]), []byte(text), []*lintDoc{d}})
+		if text != string(before) {
+			edits = append(edits, fileEdit{d.keys[k], before, []byte(text), []*lintDoc{d}})
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(fixed.Data)) {
+		if _, had := d.keys[k]; !had {
+			return nil, fmt.Errorf("the text of %s stands in another file of %s: move it to a file %s by hand", k, d.label, filepath.Join(d.label, k))
 		}
 	}
 	return edits, nil
@@ -220,6 +271,7 @@ func (e *fileEdit) reread() error {
 			for k, path := range d.keys {
 				if path == e.path {
 					d.data[k] = string(e.after)
+					delete(d.binary, k)
 				}
 			}
 			continue

@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/rolecall/rolecall/awsauth"
 	"github.com/rolecall/rolecall/internal/aws"
 	"github.com/rolecall/rolecall/internal/visible"
@@ -93,12 +95,12 @@ func (f *lintFlags) ask(ctx context.Context, stdin io.Reader, stderr io.Writer, 
 func (f *lintFlags) mendLive(ctx context.Context, d *lintDoc, stdin io.Reader, shown, stderr io.Writer) error {
 	var seen string
 	for try := 1; ; try++ {
-		mended, _ := awsauth.Mend(d.data)
-		if maps.Equal(mended, d.data) {
+		fixed, _ := awsauth.FixObject(d.object())
+		if maps.Equal(fixed.Data, d.data) && len(fixed.BinaryData) == len(d.live.BinaryData) {
 			return nil
 		}
 		var b bytes.Buffer
-		renderDiff(&b, d.data, mended, d.label, live, "mended", newPalette(colour(shown)))
+		renderDiff(&b, d.data, fixed.Data, d.label, live, "mended", newPalette(colour(shown)))
 		if text := b.String(); text != seen {
 			fmt.Fprintf(shown, "%s\n", text)
 			seen = text
@@ -106,12 +108,12 @@ func (f *lintFlags) mendLive(ctx context.Context, d *lintDoc, stdin io.Reader, s
 				return err
 			}
 		}
-		err := f.putLive(ctx, d, mended)
+		err := f.putLive(ctx, d, fixed)
 		switch {
 		case err == nil:
 			fmt.Fprintf(shown, "%s mended%s\n", visible.Text(d.label), f.dryRun.note())
 			if f.dryRun == dryRunNone {
-				d.data = mended
+				d.data, d.live.BinaryData = fixed.Data, fixed.BinaryData
 			}
 			return nil
 		case !errors.Is(err, awsauth.ErrConflict):
@@ -128,15 +130,16 @@ func (f *lintFlags) mendLive(ctx context.Context, d *lintDoc, stdin io.Reader, s
 	}
 }
 
-func (f *lintFlags) putLive(ctx context.Context, d *lintDoc, mended map[string]string) error {
+func (f *lintFlags) putLive(ctx context.Context, d *lintDoc, fixed *corev1.ConfigMap) error {
 	if f.dryRun == dryRunClient {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	cm := d.live.DeepCopy()
-	cm.Data = mended
-	_, err := d.objects.awsAuth(lintManager, f.dryRun).Put(ctx, cm)
+	if fixed.Immutable != nil && *fixed.Immutable {
+		return fmt.Errorf("%s is immutable, so nothing in it can be changed: somebody whom an access entry lets in has to delete it and create it again without immutable", d.label)
+	}
+	_, err := d.objects.awsAuth(lintManager, f.dryRun).Put(ctx, fixed)
 	return err
 }
 

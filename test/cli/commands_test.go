@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -22,6 +23,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/rolecall/rolecall/internal/history"
 	"github.com/rolecall/rolecall/internal/register/configmap"
@@ -112,6 +114,31 @@ func TestClusterCommands(t *testing.T) {
 			if diff := cmp.Diff(history.ContentOf(&want), history.Content{Labels: got.Labels, Annotations: got.Annotations, BinaryData: got.BinaryData}); diff != "" {
 				ts.Fatalf("beside its data aws-auth has (-want +got):\n%s", diff)
 			}
+		},
+		// binary-key KEY=FILE moves a key of aws-auth to binaryData, in UTF-16, as kubectl
+		// create configmap --from-file does with such a file.
+		"binary-key": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			key, file, _ := strings.Cut(args[0], "=")
+			body := []byte{0xff, 0xfe}
+			for _, u := range utf16.Encode([]rune(ts.ReadFile(file))) {
+				body = append(body, byte(u), byte(u>>8))
+			}
+			c.Change(func(cm *corev1.ConfigMap) {
+				delete(cm.Data, key)
+				cm.BinaryData = map[string][]byte{key: body}
+			})
+		},
+		// apply-as MANAGER KEY=FILE applies a key server-side, as a tool with a source of
+		// its own does.
+		"apply-as": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
+			key, file, _ := strings.Cut(args[1], "=")
+			cm := corev1apply.ConfigMap(c.Now().Name, c.Now().Namespace).WithData(map[string]string{key: ts.ReadFile(file)})
+			_, err := c.Client.CoreV1().ConfigMaps(c.Now().Namespace).Apply(c.T.Context(), cm, metav1.ApplyOptions{FieldManager: args[0], Force: true})
+			ts.Check(err)
+		},
+		// immutable makes aws-auth take no change any more.
+		"immutable": func(_ *testscript.TestScript, c *trial.Cluster, _ bool, _ []string) {
+			c.Change(func(cm *corev1.ConfigMap) { cm.Immutable = new(true) })
 		},
 		// settle-ledger takes what is held back off the ledger, as a leader does
 		// that has acted.

@@ -433,3 +433,24 @@ func FuzzLint(f *testing.F) {
 		}
 	})
 }
+
+// TestLintSlips judges good documents in which one character is missing, doubled or
+// replaced, each at each place: what is called fatal is lost, and what is passed resolves.
+func TestLintSlips(t *testing.T) {
+	t.Parallel()
+	const nodes = "- rolearn: arn:aws:iam::111122223333:role/n\n  username: system:node:{{EC2PrivateDNSName}}\n  groups:\n  - system:nodes\n  - system:bootstrappers\n"
+	for name, text := range map[string]string{
+		"block":  nodes + "- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n  groups: [x, y]\n",
+		"quoted": "- \"groups\":\n  - \"x\"\n  \"rolearn\": \"arn:aws:iam::111122223333:role/a\"\n  \"username\": \"a\"\n",
+		"JSON":   `[{"rolearn":"arn:aws:iam::111122223333:role/a","username":"a:{{SessionName}}","groups":["x","y"]}]`,
+	} {
+		for i := range len(text) {
+			for _, bad := range []string{text[:i] + text[i+1:], text[:i+1] + text[i:], text[:i] + "\u00a0" + text[i+1:], text[:i] + "\t" + text[i+1:]} {
+				data := map[string]string{"mapRoles": bad, "mapUsers": "- userarn: arn:aws:iam::111122223333:user/u\n  username: u\n"}
+				if why := misjudgedLint(data); why != "" {
+					t.Errorf("%s, at %d: %s\n%q", name, i, why, bad)
+				}
+			}
+		}
+	}
+}
