@@ -42,8 +42,10 @@ func identityFaults(kind Kind, arn string) []fault {
 		return []fault{{rule: RuleNoIdentity, message: "the ARN is none of IAM", write: "the ARN of a role or user, as " + exampleARN(kind)}}
 	}
 	if !slices.Contains(partitions, f[1]) {
-		add(fault{rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names the unknown partition %q", orig[1]),
-			write: "one of " + strings.Join(partitions, ", ")})
+		add(fault{
+			rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names the unknown partition %q", orig[1]),
+			write: "one of " + strings.Join(partitions, ", "),
+		})
 	}
 	if CheckAccountID(f[4]) != nil {
 		add(noAccount(orig[4]))
@@ -91,8 +93,10 @@ func identityFaults(kind Kind, arn string) []fault {
 		add(wildcard(origRest, origName, orig[4]))
 	case rest == "" || name == "" || checkName(arn, name, 64) != nil || !printable(rest):
 		named = false
-		add(fault{rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names %q, which no IAM name can be", origRest),
-			write: "the name as IAM has it: at most 64 of letters, digits and _+=,.@-"})
+		add(fault{
+			rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names %q, which no IAM name can be", origRest),
+			write: "the name as IAM has it: at most 64 of letters, digits and _+=,.@-",
+		})
 	}
 	if resource == "role" && rest != name && named {
 		out := fault{rule: RuleRolePath, message: ruleOf(RuleRolePath).Title}
@@ -129,8 +133,10 @@ func noARN(kind Kind, text string) fault {
 
 // noAccount is about what stands where an ARN has the account.
 func noAccount(text string) fault {
-	out := fault{rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names %q where the account's 12 digits belong", text),
-		write: "the 12 digits"}
+	out := fault{
+		rule: RuleNoIdentity, message: fmt.Sprintf("the ARN names %q where the account's 12 digits belong", text),
+		write: "the 12 digits",
+	}
 	switch digits := strings.NewReplacer("-", "", " ", "", "_", "").Replace(text); {
 	case strings.ContainsAny(text, "*?"):
 		out.write = "each ARN in full, with its account's 12 digits: the authenticator knows no patterns"

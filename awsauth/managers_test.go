@@ -12,8 +12,10 @@ import (
 const fieldsOfAll = `{"f:data":{".":{},"f:mapAccounts":{},"f:mapRoles":{},"f:mapUsers":{}}}`
 
 func managed(manager string, op metav1.ManagedFieldsOperationType, fields string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: manager, Operation: op, FieldsType: "FieldsV1",
-		FieldsV1: metav1.NewFieldsV1(fields)}}}
+	return metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{
+		Manager: manager, Operation: op, FieldsType: "FieldsV1",
+		FieldsV1: metav1.NewFieldsV1(fields),
+	}}}
 }
 
 func TestManagers(t *testing.T) {
@@ -55,16 +57,22 @@ func TestManagers(t *testing.T) {
 		"Helm": {
 			annotated(managed("helm", update, fieldsOfAll), "meta.helm.sh/release-name", "x"), []awsauth.Manager{{awsauth.Helm, "helm", false, all}},
 		},
-		"Helm, by its annotation alone": {annotated(metav1.ObjectMeta{}, "meta.helm.sh/release-name", "x"),
-			[]awsauth.Manager{{Tool: awsauth.Helm}}},
+		"Helm, by its annotation alone": {
+			annotated(metav1.ObjectMeta{}, "meta.helm.sh/release-name", "x"),
+			[]awsauth.Manager{{Tool: awsauth.Helm}},
+		},
 		"Argo CD, client-side": {
 			annotated(managed("argocd-controller", update, fieldsOfApply), awsauth.LastApplied, lastApplied),
 			[]awsauth.Manager{{awsauth.ArgoCD, "argocd-controller", false, []string{"mapRoles"}}},
 		},
-		"Argo CD, server-side": {managed("argocd-controller", apply, fieldsOfAll), []awsauth.Manager{{awsauth.ArgoCD, "argocd-controller",
-			true, all}}},
-		"Flux": {managed("kustomize-controller", apply, fieldsOfAll), []awsauth.Manager{{awsauth.Flux,
-			"kustomize-controller", true, all}}},
+		"Argo CD, server-side": {managed("argocd-controller", apply, fieldsOfAll), []awsauth.Manager{{
+			awsauth.ArgoCD, "argocd-controller",
+			true, all,
+		}}},
+		"Flux": {managed("kustomize-controller", apply, fieldsOfAll), []awsauth.Manager{{
+			awsauth.Flux,
+			"kustomize-controller", true, all,
+		}}},
 		"anybody server-side": {managed("ops", apply, fieldsOfAll), []awsauth.Manager{{awsauth.OtherTool, "ops", true, all}}},
 		"two of one tool": {metav1.ObjectMeta{ManagedFields: append(managed("a", apply, fieldsOfAll).ManagedFields, managed("b",
 			apply, fieldsOfAll).ManagedFields...)}, []awsauth.Manager{{awsauth.OtherTool, "a", true, all}, {awsauth.OtherTool, "b", true, all}}},

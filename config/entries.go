@@ -177,8 +177,10 @@ func (d *decoder) iamGroup(v value) IAMGroup {
 	if _, ok := seen["groups"]; !ok {
 		d.problem(v, "the entry has no groups: write those that the users get in Kubernetes, for example groups: [viewers]")
 	}
-	d.lint(awsauth.Entry{Kind: awsauth.User, ARN: exampleUser, Username: strings.ReplaceAll(g.Username, "{{UserName}}", "NAME"),
-		Groups: g.Groups}, v, username, groups)
+	d.lint(awsauth.Entry{
+		Kind: awsauth.User, ARN: exampleUser, Username: strings.ReplaceAll(g.Username, "{{UserName}}", "NAME"),
+		Groups: g.Groups,
+	}, v, username, groups)
 	if nameOK {
 		d.claim(username, "group "+g.Name, g.Name, g.Username)
 	}

@@ -43,8 +43,10 @@ func TestEditCommands(t *testing.T) {
 		},
 		// kubectl ARG... runs it on aws-auth's namespace.
 		"kubectl": func(ts *testscript.TestScript, c *trial.Cluster, _ bool, args []string) {
-			cmd := exec.CommandContext(c.T.Context(), kubectlOfStage(t), append([]string{"--kubeconfig", c.Kubeconfig(), "-n",
-				c.AWSAuthNamespace}, args...)...)
+			cmd := exec.CommandContext(c.T.Context(), kubectlOfStage(t), append([]string{
+				"--kubeconfig", c.Kubeconfig(), "-n",
+				c.AWSAuthNamespace,
+			}, args...)...)
 			cmd.Dir = ts.MkAbs(".")
 			cmd.Env = append(os.Environ(), "HOME="+ts.MkAbs("home"))
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -100,8 +100,10 @@ func TestEntriesThatServeNodes(t *testing.T) {
 			if !test.serves && len(p.Conflicts) == 0 && len(p.Refused) == 0 && !sameAccess(got, adopted) {
 				t.Errorf("%s, adopting %t: nobody is told, and it is mapped to %+v", name, adopt, got)
 			}
-			if again := wholePlan(t, p.After, settledOf(p, nil), plan.Snapshot{Sources: []plan.Source{live(n)}, Required: []string{n.ARN},
-				AdoptConflicts: adopt, Now: now}); again.Writes() {
+			if again := wholePlan(t, p.After, settledOf(p, nil), plan.Snapshot{
+				Sources: []plan.Source{live(n)}, Required: []string{n.ARN},
+				AdoptConflicts: adopt, Now: now,
+			}); again.Writes() {
 				t.Errorf("%s, adopting %t: a second run changes %+v", name, adopt, again.Changes)
 			}
 		}
@@ -126,8 +128,10 @@ func TestNodesKeepTheirUsername(t *testing.T) {
 			"another tool's": "- rolearn: " + n.ARN + "\n  username: " + username + "\n  groups: [system:bootstrappers, " +
 				"system:nodes]\n  syncedBy: other\n",
 		} {
-			req := plan.Snapshot{Sources: []plan.Source{live(n)}, Required: []string{n.ARN}, AdoptConflicts: true, Adopt: []string{"other"},
-				Now: now}
+			req := plan.Snapshot{
+				Sources: []plan.Source{live(n)}, Required: []string{n.ARN}, AdoptConflicts: true, Adopt: []string{"other"},
+				Now: now,
+			}
 			p := wholePlan(t, parse(t, map[string]string{"mapRoles": text}), nil, req)
 			want := role("node", username, full...)
 			if got, _ := resolve(p.After, n.ARN); !sameAccess(got, want) {
@@ -147,20 +151,26 @@ func TestNodesKeepTheirUsername(t *testing.T) {
 	// An entry that names a single node, which may be the one that is alive, is told
 	// and left.
 	one := role("node", "system:node:one", "system:nodes")
-	p = wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(one)}), nil, plan.Snapshot{Sources: []plan.Source{live(n)},
-		AdoptConflicts: true, Now: now})
+	p = wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(one)}), nil, plan.Snapshot{
+		Sources:        []plan.Source{live(n)},
+		AdoptConflicts: true, Now: now,
+	})
 	if got, _ := resolve(p.After, n.ARN); !sameAccess(got, one) || len(p.Conflicts) != 1 {
 		t.Fatalf("one node's name: mapped to %+v, conflicts %+v", got, p.Conflicts)
 	}
 	// No advice about an entry of nodes is to remove it.
 	less := role("node", "system:node:{{SessionName}}", "system:nodes")
-	kept := wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(less)}), nil, plan.Snapshot{Sources: []plan.Source{live(n)},
-		Now: now})
+	kept := wholePlan(t, parse(t, map[string]string{"mapRoles": unmarked(less)}), nil, plan.Snapshot{
+		Sources: []plan.Source{live(n)},
+		Now:     now,
+	})
 	if len(kept.Conflicts) != 1 {
 		t.Fatalf("conflicts %+v", kept.Conflicts)
 	}
-	for want, c := range map[string]*plan.Conflict{"add to it system:bootstrappers, and leave its username": &kept.Conflicts[0],
-		"give it the username system:node:{{": &p.Conflicts[0]} {
+	for want, c := range map[string]*plan.Conflict{
+		"add to it system:bootstrappers, and leave its username": &kept.Conflicts[0],
+		"give it the username system:node:{{":                    &p.Conflicts[0],
+	} {
 		if got := c.Advice(); !strings.HasPrefix(got, want) {
 			t.Errorf("%+v: %s", c, got)
 		}
