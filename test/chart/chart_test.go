@@ -287,7 +287,7 @@ commonAnnotations: {note: x}
 	{"hardened elsewhere", "rolecall", `{hardened: {enabled: true}, namespaceOverride: trial}`, map[string][]string{
 		"DaemonSet trial/rolecall-reporter":       {"serviceAccountName: rolecall-reporter"},
 		"ValidatingAdmissionPolicy /leases.trial": {"kubernetes.io/metadata.name: trial", "system:serviceaccount:trial:rolecall'"},
-		"RoleBinding kube-system/rolecall.trial":        {"namespace: trial"},
+		"RoleBinding kube-system/rolecall.trial":  {"namespace: trial"},
 		"Pod trial/rolecall-test":                 {"--namespace=trial", `candidate: "true"`},
 	}},
 	{"Nodes are read", "prod", `{rbac: {readNodes: true}, serviceAccount: {name: writer}, commonAnnotations: {note: x}}`, map[string][]string{
