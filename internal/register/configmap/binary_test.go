@@ -244,6 +244,42 @@ func TestDeletedComesBackWithItsLabels(t *testing.T) {
 	}
 }
 
+// Of a deleted aws-auth that had a key which could not be read, and no good text of it is
+// known, the other keys come back all the same, and that one as it was.
+func TestDeletedWithAnUnreadableKey(t *testing.T) {
+	for name, broke := range map[string]func(*corev1.ConfigMap){
+		"text":   func(cm *corev1.ConfigMap) { cm.Data["mapUsers"] = unreadable },
+		"binary": func(cm *corev1.ConfigMap) { cm.BinaryData = map[string][]byte{"mapUsers": inUTF16(good["mapUsers"])} },
+	} {
+		for _, known := range []string{"this term", "the history"} {
+			t.Run(name+"/"+known, func(t *testing.T) {
+				x := newTestTerm(t, map[string]string{"mapRoles": entryOf("theirs"), "other": "kept"}, "workers")
+				validating(x.client)
+				x.edit(broke)
+				x.must()
+				x.must()
+				was := x.current()
+				if known != "this term" {
+					x.anew()
+				}
+				x.remove()
+				if _, _, err := x.reconcile(); !errors.Is(err, errJustDeleted) {
+					t.Fatal(err)
+				}
+				x.clock = x.clock.Add(deletedGrace)
+				x.must()
+				if now := x.current(); !maps.Equal(now.Data, was.Data) || !reflect.DeepEqual(now.BinaryData, was.BinaryData) {
+					t.Errorf("it holds %q %q, want %q %q", now.Data, now.BinaryData, was.Data, was.BinaryData)
+				}
+				x.must()
+				if x.writes(); len(x.writes()) > 0 {
+					t.Error("it is written again")
+				}
+			})
+		}
+	}
+}
+
 // Another tool's heartbeat makes no revision, and asks for none; a label that is new is
 // recorded soon.
 func TestHeartbeatsAreNotRecorded(t *testing.T) {

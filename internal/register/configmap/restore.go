@@ -265,8 +265,9 @@ func (m *restoration) String() string {
 }
 
 // deleted works out what is put back for cm, which was deleted: the newest content
-// that can be read, with the newest labels and annotations that are known. It returns
-// nil if aws-auth never was there.
+// that can be read, with the newest labels and annotations that are known. Where none
+// can be read as a whole, a key had no known good text while aws-auth was there: the
+// other keys come back all the same. It returns nil if aws-auth never was there.
 func (p *restorer) deleted(ctx context.Context, cm *corev1.ConfigMap) (*restoration, error) {
 	restored := func(formers []former) *restoration {
 		for i := range formers {
@@ -282,13 +283,30 @@ func (p *restorer) deleted(ctx context.Context, cm *corev1.ConfigMap) (*restorat
 		return m, nil // however long the history may take
 	}
 	formers, err := p.formers(ctx)
-	if m := restored(formers); m != nil {
+	switch m := restored(formers); {
+	case m != nil:
 		return m, nil
-	}
-	if err != nil {
+	case len(formers) > 0:
+		return asItWas(cm, formers), nil
+	case err != nil:
 		return nil, fmt.Errorf("aws-auth is gone, and what it was is not known: %w", err)
 	}
 	return nil, nil
+}
+
+// asItWas puts back the newest of the formers for cm, which was deleted. A key of it
+// that cannot be read is as the newest former has it that could be read, else as it was.
+func asItWas(cm *corev1.ConfigMap, formers []former) *restoration {
+	m := &restoration{base: cm.DeepCopy(), deleted: true, from: formers[0].what}
+	last := formers[0].Content
+	m.base.Data, m.base.BinaryData = maps.Clone(last.Data), maps.Clone(last.BinaryData)
+	m.base.Labels, m.base.Annotations = last.Labels, last.Annotations
+	for _, b := range awsauth.ParseConfigMap(last.Data, last.BinaryData).Unreadable() {
+		if i := slices.IndexFunc(formers, func(f former) bool { return f.hasGood(b.Key) }); i >= 0 {
+			m.put(b.Key, &formers[i])
+		}
+	}
+	return m
 }
 
 // unreadable works out what is put back into cm, of which broken are the keys that
