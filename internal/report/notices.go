@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -248,11 +249,21 @@ type Teller struct {
 	log      *slog.Logger
 	events   *Events
 	standing map[string]notice
-	failed   string // the note of the last Event of a reconcile that failed; empty after one that did not
+	failed   string // the kind of the last Event of a reconcile that failed; empty after one that did not
 }
 
 // maxWaiting is how many entries that wait an Event and the status name.
 const maxWaiting = 3
+
+// varying is what differs between two failures of a kind: ports, durations, IDs of
+// requests.
+var varying = regexp.MustCompile(`[0-9A-Fa-f-]*[0-9][0-9A-Fa-f-]*`)
+
+// failedKind is the same for failures that are one Event. Events on one object share a
+// budget: were each failure one, those that say more would be dropped.
+func failedKind(err error, waiting []plan.Change) string {
+	return waitingText(waiting) + "\n" + varying.ReplaceAllLiteralString(err.Error(), "#")
+}
 
 // failedNote says why a reconcile failed, which entries wait for it, and what to do where
 // an admission webhook stands in the way.
@@ -314,9 +325,9 @@ func (t *Teller) Tell(r *Result) {
 		}
 		waiting := r.Waiting()
 		t.log.Error("reconcile failed, trying again", "err", r.Err, "entries_waiting", len(waiting))
-		if note := failedNote(r.Err, waiting); note != t.failed {
-			t.events.record(corev1.EventTypeWarning, "ReconcileFailed", note)
-			t.failed = note
+		if kind := failedKind(r.Err, waiting); kind != t.failed {
+			t.events.record(corev1.EventTypeWarning, "ReconcileFailed", failedNote(r.Err, waiting))
+			t.failed = kind
 		}
 		return
 	}

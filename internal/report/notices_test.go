@@ -133,6 +133,25 @@ func TestFailedReconcileIsAnEvent(t *testing.T) {
 	}
 }
 
+// What differs from one try to the next, such as a port, makes no Event of its own: Events
+// on one object share a budget (client-go takes 25, then one in five minutes).
+func TestFailuresOfAKindAreOneEvent(t *testing.T) {
+	for name, text := range map[string]string{
+		"port":     `failed calling webhook "x": Post "https://x.y.svc:443/a?timeout=10s": dial tcp: lookup x.y.svc on 10.96.0.10:53: read udp 10.0.0.2:4%d->10.96.0.10:53: i/o timeout`,
+		"request":  `admission webhook "x" denied the request: no (request 7c9e6679-7425-40de-944b-e07fc1f9%04d)`,
+		"duration": `no answer within 1.0%ds`,
+	} {
+		recorder := record.NewFakeRecorder(100)
+		teller := NewTeller(slog.New(slog.DiscardHandler), &Events{recorder, &corev1.ConfigMap{}})
+		for i := range 20 {
+			teller.Tell(&Result{Err: fmt.Errorf(text, 1000+37*i)}) //nolint:err113 // a text
+		}
+		if n := len(recorder.Events); n != 1 {
+			t.Errorf("%s: 20 failures of a kind are %d Events", name, n)
+		}
+	}
+}
+
 // An immutable ConfigMap is told by one Event with what to do, whether or not there is
 // anything to be written, and beside what cannot be read.
 func TestImmutableIsAnEvent(t *testing.T) {
