@@ -91,12 +91,26 @@ func (e *Editor) Get(ctx context.Context) (*Document, error) {
 			return nil, ErrMissing
 		}
 		if err == nil {
-			return Parse(cm.Data)
+			return whole(cm)
 		}
 		if err := r.again(ctx, err); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// whole reads a ConfigMap. The error joins a [*ParseError] for every key that the
+// authenticator cannot read, be it in data or in binaryData.
+func whole(cm *corev1.ConfigMap) (*Document, error) {
+	d := ParseConfigMap(cm.Data, cm.BinaryData)
+	var errs []error
+	for _, p := range d.Unreadable() {
+		errs = append(errs, p)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return d, nil
 }
 
 // Upsert brings entries into force, all in one write, as [Document.Upsert] says.
@@ -205,7 +219,7 @@ func (r *run) try(ctx context.Context) (*Edited, error) {
 		return nil, final{ErrDeleted}
 	}
 	r.existed = r.existed || exists
-	before, err := Parse(cm.Data)
+	before, err := whole(cm)
 	if err != nil {
 		return nil, final{err}
 	}

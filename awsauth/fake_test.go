@@ -170,6 +170,29 @@ func TestFakeClientset(t *testing.T) {
 	}
 }
 
+// An edit by hand says of a key in binaryData that it can't be read, as it says of one
+// whose text can't be, and writes nothing.
+func TestEditorReadsBinaryData(t *testing.T) {
+	t.Parallel()
+	cm := fakeAWSAuth("")
+	cm.BinaryData = map[string][]byte{"mapRoles": []byte(fakeText)}
+	client := fake.NewClientset(cm)
+	e := fakeEditor(client)
+	_, got := e.Get(t.Context())
+	_, put := e.Upsert(t.Context(), awsauth.UpsertOptions{}, awsauth.Entry{Kind: awsauth.Role, ARN: fakeRoleB, Username: "b"})
+	_, removed := e.Remove(t.Context(), awsauth.RemoveOptions{}, awsauth.Match{ARN: fakeRoleA})
+	for name, err := range map[string]error{"get": got, "upsert": put, "remove": removed} {
+		if broken := (*awsauth.ParseError)(nil); !errors.As(err, &broken) || broken.Key != "mapRoles" {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	for _, a := range client.Actions() {
+		if a.GetVerb() != "get" {
+			t.Errorf("it did %s", a.GetVerb())
+		}
+	}
+}
+
 func fakeEditor(client kubernetes.Interface) *awsauth.Editor {
 	store := awsauth.NewStore(client.CoreV1().ConfigMaps(awsauth.Namespace), awsauth.Name, "tester")
 	return &awsauth.Editor{Store: store, Timeout: 3 * time.Second, Retry: &awsauth.Retry{MaxCount: 3, MinTime: time.Millisecond, MaxTime: time.Millisecond}}
