@@ -13,7 +13,14 @@ import (
 // as one of them is an error, since all that stands in it would have no effect.
 
 // backups are the ends of names of which a copy is kept beside the file that is read.
-var backups = []string{"~", ".bak", ".backup", ".orig", ".old", ".save", ".swp", ".tmp", ".rej", ".dist", ".example", ".sample", ".disabled", ".off"}
+var backups = []string{
+	"~", ".bak", ".backup", ".orig", ".old", ".save", ".swp", ".tmp", ".rej", ".dist", ".example", ".sample", ".disabled", ".off", ".md",
+	"___jb_tmp___", "___jb_old___",
+}
+
+// copyName is a name that no key of a ConfigMap can have, as that of an editor's copy
+// (#config.yaml#), or that ends with a number or a date.
+var copyName = regexp.MustCompile(`[^-._a-zA-Z0-9]|\.[0-9][-0-9]*$`)
 
 // dataEnds are the ends of files that can hold a configuration.
 var dataEnds = []string{"", ".yaml", ".yml", ".json", ".txt", ".text", ".conf", ".cfg", ".toml"}
@@ -24,7 +31,8 @@ var ownHead = regexp.MustCompile(`(?m)^[\s{]*["']?apiVersion["']?\s*:\s*["']?rol
 // meantKey is the key that a file with another name was meant as; empty where it was
 // meant as none. The name alone tells, or the first bytes of the file.
 func meantKey(name string, head []byte) string {
-	if slices.ContainsFunc(backups, func(end string) bool { return strings.HasSuffix(strings.ToLower(name), end) }) {
+	lower := strings.ToLower(name)
+	if copyName.MatchString(name) || slices.ContainsFunc(backups, func(end string) bool { return strings.HasSuffix(lower, end) }) {
 		return ""
 	}
 	plain := func(s string) string {

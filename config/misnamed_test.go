@@ -68,6 +68,25 @@ func TestMisnamedKeys(t *testing.T) {
 	}
 }
 
+// A copy that an editor or a person keeps beside config.yaml is a warning, although
+// a whole config stands in it, and so is a page with an example of one.
+func TestCopiesBeside(t *testing.T) {
+	t.Parallel()
+	const text = "apiVersion: rolecall.dev/v1\nkind: Config\n"
+	for _, name := range []string{"#config.yaml#", "config (1).yaml", "Copy of config.yaml", "config.yaml___jb_tmp___", "config.yaml___jb_old___", "config.yaml.2026-11-30", "config.yaml.20261130", "config.yaml.1", "README.md"} {
+		dir := t.TempDir()
+		for _, file := range []string{mainKey, name} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file, err := Load(dir)
+		if err != nil || len(file.Warnings) != 1 {
+			t.Errorf("%s: %v, want a warning", name, err)
+		}
+	}
+}
+
 // A key that is renamed to a near miss under a running agent is refused and the last
 // good config stays; once it is taken away, or named right, that is seen although
 // the files that are read are the same.

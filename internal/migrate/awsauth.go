@@ -25,6 +25,11 @@ type item struct {
 // configMap reads the manifest of a ConfigMap with aws-auth's keys. The keys
 // are read as the authenticator reads them.
 func (r *reader) configMap(v value) []item {
+	for _, f := range v.field("binaryData").fields() {
+		if _, ok := kindOf(f.name); ok {
+			r.problem(f.value, "the authenticator does not read the key %s in binaryData, so to it the list is empty: write its text, in UTF-8, under data", quote(f.name))
+		}
+	}
 	return r.keys(v.field("data"), func(f field) string {
 		if f.node.Kind != yaml.ScalarNode {
 			r.problem(f.value, `found %s where a ConfigMap has a text: write "%s: |" and the list below it, indented`, found(f.value), f.name)

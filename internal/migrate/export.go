@@ -174,7 +174,8 @@ func (x *completed) awscli() (string, error) {
 	w.line("")
 	w.line("cluster=%s", shell(x.Cluster))
 	if x.Region != "" {
-		w.line("export AWS_REGION=%s", shell(x.Region))
+		// Version 1 of the AWS CLI reads AWS_DEFAULT_REGION alone, version 2 both.
+		w.line("export AWS_REGION=%[1]s AWS_DEFAULT_REGION=%[1]s", shell(x.Region))
 	}
 	w.WriteString(`
 mode=$(aws eks describe-cluster --name "$cluster" --query cluster.accessConfig.authenticationMode --output text)
@@ -208,25 +209,29 @@ fail() {
 
 # Says what an access entry has that is there already.
 exists() {
-  local arn=$1 input=$2 has policies
+  local arn=$1 input=$2 policy=${3:-none} has policies
   has=$(aws eks describe-access-entry --cluster-name "$cluster" --principal-arn "$arn" --output json \
     --query 'accessEntry.{type: type, username: username, kubernetesGroups: kubernetesGroups}' 2>/dev/null | tr -d ' \n' || true)
   policies=$(aws eks list-associated-access-policies --cluster-name "$cluster" --principal-arn "$arn" --output text \
-    --query 'associatedAccessPolicies[].[policyArn, accessScope.type]' 2>/dev/null | tr '\t\n' ' ,' || true)
-  printf 'there is one already, left as it is: %s\n  it has:        %s, policies: %s\n  aws-auth asks: %s\n' "$arn" "$has" "${policies%,}" "$input" >&2
+    --query 'associatedAccessPolicies[].[policyArn, accessScope.type]' 2>/dev/null | tr '\t\n' ' ,') || policies=unknown
+  policies=${policies%,}
+  [[ -n $policies ]] || policies=none
+  printf 'there is one already, left as it is: %s\n  it has:        %s, policies: %s\n  aws-auth asks: %s, policies: %s\n' \
+    "$arn" "${has:-unknown}" "$policies" "$input" "$policy" >&2
 }
 
-# Makes an access entry, unless there is one: EKS refuses a second one, too.
+# Makes an access entry, unless there is one: EKS refuses a second one, too. The
+# policy is the one that is associated with it next, if any.
 create() {
-  local arn=$1 input=$2 said
+  local arn=$1 input=$2 policy=${3:-} said
   made=no
   if aws eks describe-access-entry --cluster-name "$cluster" --principal-arn "$arn" >/dev/null 2>&1; then
-    exists "$arn" "$input"
+    exists "$arn" "$input" "$policy"
   elif said=$(aws eks create-access-entry --cluster-name "$cluster" --principal-arn "$arn" --cli-input-json "$input" 2>&1 >/dev/null); then
     made=yes
     printf 'made: %s\n' "$arn"
   elif [[ $said == *ResourceInUseException* ]]; then
-    exists "$arn" "$input"
+    exists "$arn" "$input" "$policy"
   else
     fail "$arn" "$said"
   fi
@@ -266,10 +271,12 @@ associate() {
 		}
 		x.comments(w, i, "")
 		w.line("arn=$(principal %s)", shell(e.PrincipalARN))
-		w.line(`create "$arn" %s`, shell(string(visible.JSON(input))))
-		if e.Admin {
-			w.line(`associate "$arn" %s`, shell(e.AdminPolicy()))
+		if !e.Admin {
+			w.line(`create "$arn" %s`, shell(string(visible.JSON(input))))
+			continue
 		}
+		w.line(`create "$arn" %s %s`, shell(string(visible.JSON(input))), shell(e.AdminPolicy()))
+		w.line(`associate "$arn" %s`, shell(e.AdminPolicy()))
 	}
 	w.WriteString(`
 if ((failed > 0)); then

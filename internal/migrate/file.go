@@ -43,6 +43,8 @@ func FromFile(file string, data []byte) (*Result, error) {
 			read = true
 		case isOwn(doc):
 			d.problem(doc, "it is a config of rolecall's already: rolecall validate FILE checks it")
+		case len(docs) > 1 && !doc.field("kind").is():
+			d.note(doc, "the document is not read: it has no kind and is of no format that rolecall knows")
 		case len(docs) > 1:
 			d.note(doc, "the document is not read: %s is no kind that rolecall knows", describe(doc))
 		default:

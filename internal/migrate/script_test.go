@@ -144,6 +144,9 @@ func TestScriptLeavesWhatExists(t *testing.T) {
 						if !strings.Contains(said, "left as it is: arn:aws:iam::111122223333:role/teams/"+name+"\n") && call != "create-access-entry" {
 							t.Errorf("not said that %s is left:\n%s", name, said)
 						}
+						if asks := fmt.Sprintf("aws-auth asks: {\"type\":\"STANDARD\",\"username\":%q}, policies: %s", name, admin); admins[name] && call != "create-access-entry" && !strings.Contains(said, asks) {
+							t.Errorf("not said that %s is asked to be an administrator:\n%s", name, said)
+						}
 						for _, c := range calls {
 							if c == "associate-access-policy "+name || c == "delete-access-entry "+name {
 								t.Errorf("a call %q", c)
@@ -212,6 +215,37 @@ func TestScriptPromotesNobody(t *testing.T) {
 	}
 	if !strings.Contains(string(out), "left as it is: arn:aws:iam::111122223333:role/contractors") {
 		t.Errorf("it says %s", out)
+	}
+}
+
+// The script asks in the region of the cluster, by either version of the AWS CLI: of
+// the environment, version 1 knows AWS_DEFAULT_REGION alone.
+func TestScriptAsksInTheRegion(t *testing.T) {
+	t.Parallel()
+	x := &Export{Cluster: "prod", Region: "eu-west-3"}
+	text, err := x.Write("awscli")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	const stub = `#!/bin/bash
+printf '%s %s\n' "$AWS_REGION" "$AWS_DEFAULT_REGION" >> "$REGIONS"
+`
+	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte(stub), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	regions := filepath.Join(dir, "regions")
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", text)
+	cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin", "REGIONS=" + regions, "AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1"}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	got, err := os.ReadFile(regions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("eu-west-3 eu-west-3\n", string(got)); diff != "" {
+		t.Errorf("regions (-want +got):\n%s", diff)
 	}
 }
 

@@ -154,6 +154,10 @@ func (t *terraform) json(data []byte) {
 		t.module(root.field("values").field("root_module"))
 		return
 	}
+	if root.field("lineage").is() && root.field("resources").is() {
+		t.state(root)
+		return
+	}
 	t.walk(root)
 }
 

@@ -176,6 +176,9 @@ var manifestTypes = []string{"kubernetes_manifest", "kubectl_manifest", "k8s_man
 func manifestOf(values value) (value, bool) {
 	for _, name := range []string{"manifest", "yaml_body", "content", "object"} {
 		v := values.field(name)
+		if of := v.field("value"); of.is() && v.field("type").is() {
+			v = of // a state file has the type of any object beside it
+		}
 		if v.is() && v.node.Kind == yaml.ScalarNode {
 			docs := new(reader).documents([]byte(v.node.Value))
 			if len(docs) != 1 {
@@ -196,7 +199,37 @@ func (t *terraform) shown(r value) {
 	if r.field("mode").scalar() == "data" {
 		return // it reads
 	}
-	values, address, kind := r.field("values"), r.field("address").scalar(), r.field("type").scalar()
+	t.holds(r.field("type").scalar(), r.field("address").scalar(), r.field("values"))
+}
+
+// state reads a state file (terraform internal/states/statefile/version4.go).
+func (t *terraform) state(root value) {
+	for _, r := range root.field("resources").items() {
+		if r.field("mode").scalar() == "data" {
+			continue
+		}
+		kind := r.field("type").scalar()
+		address := kind + "." + r.field("name").scalar()
+		if module := r.field("module").scalar(); module != "" {
+			address = module + "." + address
+		}
+		for _, instance := range r.field("instances").items() {
+			at := address
+			switch key := instance.field("index_key"); {
+			case instance.field("deposed").is():
+				continue
+			case key.is() && key.node.ShortTag() == "!!str":
+				at += "[" + hclQuoted(key.scalar()) + "]"
+			case key.is():
+				at += "[" + key.scalar() + "]"
+			}
+			t.holds(kind, at, instance.field("attributes"))
+		}
+	}
+}
+
+// holds reads what a resource holds, if it writes aws-auth.
+func (t *terraform) holds(kind, address string, values value) {
 	values.key = address
 	switch {
 	case slices.Contains(configMaps, kind) && isAWSAuth(values):
