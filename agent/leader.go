@@ -363,7 +363,8 @@ func (t *term) refreshSources(ctx context.Context) error {
 			t.newest.Store(true)
 		}
 		c := &t.leader.file.Load().Config
-		switch err := t.reconciler.Sources.Refresh(ctx, c); {
+		err := t.asking(func() error { return t.reconciler.Sources.Refresh(ctx, c) })
+		switch {
 		case err == nil, source.Permanent(err): // the other sources are due as usual
 			failures = 0
 		default:
@@ -392,11 +393,20 @@ func (t *term) verifyReports(ctx context.Context) error {
 		if limit.Wait(ctx) != nil {
 			return nil
 		}
-		if err := t.reconciler.Sources.RefreshDue(ctx, &t.leader.file.Load().Config); err != nil {
+		c := &t.leader.file.Load().Config
+		if err := t.asking(func() error { return t.reconciler.Sources.RefreshDue(ctx, c) }); err != nil {
 			t.leader.opts.Logger.Debug("EC2 could not be asked", "err", err)
 		}
 		notify(t.leader.wake)
 	}
+}
+
+// asking has a reconcile made once sources may have been silent for too long, while ask
+// asks them: that is seen by a reconcile alone, and nothing else may be due.
+func (t *term) asking(ask func() error) error {
+	late := time.AfterFunc(source.Patience, func() { notify(t.leader.wake) })
+	defer late.Stop()
+	return ask()
 }
 
 // jitter spreads d over ±10 %.

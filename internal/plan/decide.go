@@ -203,6 +203,9 @@ func (x *index) decide(p *principal, w *want, adopt bool) Decision {
 	d := Decision{Op: Keep, Principal: p.key, Since: x.since(p), Required: x.required[p.key], Refused: p.refused, facts: p, x: x}
 	d.keeps = x.remembered(p)
 	managed := p.managed()
+	if w != nil {
+		w = x.namedAsBefore(w, p)
+	}
 	switch unmanaged := p.unmanaged(); {
 	case w != nil && x.snapshot.Unreadable[w.Kind]:
 		d.leave(w.Kind.Key() + " cannot be read")

@@ -283,12 +283,31 @@ func describesNodes(username string, groups []string) bool {
 // node reports does not tell how it is named, and under another username every node
 // of the role would be locked out.
 func (x *index) namedAs(w *want, standing *awsauth.Entry) *want {
-	if w.Username == standing.Username || !awsauth.IsNodeUsername(standing.Username) || !awsauth.IsNodeUsername(w.Username) || !x.ofNodes(w.claims) {
+	if w.Username == standing.Username || !awsauth.IsNodeUsername(standing.Username) || !awsauth.IsNodeUsername(w.Username) {
+		return w
+	}
+	if slices.ContainsFunc(w.claims, func(c Claim) bool {
+		// What nobody is known to ask for repeats the entry that stands.
+		return !x.nodes[c.Source] && !(c.Source == UnknownSource && awsauth.IsNodeUsername(c.Username))
+	}) {
 		return w
 	}
 	named := *w
 	named.Username = standing.Username
 	return &named
+}
+
+// namedAsBefore is what is asked for, with the username that the state has of a
+// principal's entry: it tells how nodes are named where the entry is gone.
+func (x *index) namedAsBefore(w *want, p *principal) *want {
+	for _, pending := range []bool{false, true} { // what stood, before what was about to
+		for i := range p.owned {
+			if o := &p.owned[i]; o.Pending == pending && awsauth.IsNodeUsername(o.Username) {
+				return x.namedAs(w, &o.Entry)
+			}
+		}
+	}
+	return w
 }
 
 // namesOneNode reports whether a username is that of a single node. It may be the one

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// patience is how long a source may be silent before it counts as failing. What it
+// Patience is how long a source may be silent before it counts as failing. What it
 // asks is waited for on, until its own time is up.
-const patience = 15 * time.Second
+const Patience = 15 * time.Second
 
 // A SilentError says that a source was asked and has not answered for a while. What it
 // asks for stays as it was; the question is still waited for.
@@ -68,7 +68,7 @@ func (s *Set) silent(a *Answer, began, since, now time.Time, out *Asked) error {
 	if began.IsZero() || answered || a.Err != nil && !errors.Is(a.Err, ErrNotAsked) {
 		return nil
 	}
-	if left := patience - now.Sub(since); left > 0 {
+	if left := Patience - now.Sub(since); left > 0 {
 		if out.Again == 0 || left < out.Again {
 			out.Again = left
 		}

@@ -145,12 +145,14 @@ func (n *nodes) ask(ctx context.Context, c *config.Config, due map[claimedRole]s
 	var open []claimedRole // whose Nodes have to be read
 	for r, id := range due {
 		its := instancesOf(found, r.node, id)
-		if len(its) == 1 {
+		one := len(its) == 1
+		if one {
 			out[r] = said{err: compare(r, &its[0]), instance: id}
-			continue
+		} else {
+			out[r] = said{err: notOne(r.node, id, its, q.VPCs), instance: id}
 		}
-		out[r] = said{err: notOne(r.node, id, its, q.VPCs), instance: id}
-		if !isInstanceID(r.node) {
+		// A Node that was made anew can be of another instance, though the former one runs.
+		if !isInstanceID(r.node) && (!one || id != "" && out[r].err != nil) {
 			open = append(open, r)
 		}
 	}

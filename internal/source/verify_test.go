@@ -362,7 +362,12 @@ func TestNodesAreRead(t *testing.T) {
 	s := w.set()
 	round := func() Asked {
 		w.ask(s, verifying())
-		<-s.Due()
+		select {
+		case <-s.Due():
+		default:
+			t.Error("EC2 is not asked again")
+			return w.ask(s, verifying())
+		}
 		if err := s.RefreshDue(t.Context(), verifying()); err != nil {
 			t.Fatal(err)
 		}
@@ -379,6 +384,13 @@ func TestNodesAreRead(t *testing.T) {
 	w.now = w.now.Add(time.Minute)
 	round()
 	wantEntries(t, "another instance", round(), map[string][]string{"node": {"role/r2", "role/r3"}})
+
+	const third = "i-0123456789abcdef2"
+	e.instances = append(e.instances, Instance{ID: third, VPC: "vpc-1", Roles: []string{arn("r4")}})
+	w.nodes["custom"] = "aws:///eu-west-3a/" + third
+	w.now = w.now.Add(time.Minute)
+	round()
+	wantEntries(t, "another instance, and the former one runs on", round(), map[string][]string{"node": {"role/r2", "role/r3", "role/r4"}})
 
 	w.nodesErr, w.read = ErrNodesNotReadable, 0
 	w.now = w.now.Add(time.Minute)

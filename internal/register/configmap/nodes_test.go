@@ -176,3 +176,36 @@ func TestNodesKeepTheirUsername(t *testing.T) {
 		}
 	}
 }
+
+// The state tells how nodes are named where their entry is gone, as after EKS took out
+// the role of the last managed node group that used it. A claim that nobody remembers
+// tells no more than the entry itself.
+func TestNodesComeBackUnderTheirUsername(t *testing.T) {
+	n := node("node")
+	want := role("node", "system:node:{{SessionName}}", n.Groups...)
+	known := plan.Owned{Entry: want, Claims: []plan.Claim{{Source: "node", Username: n.Username, Groups: n.Groups}}, Since: now}
+	waits := known
+	waits.Pending, waits.Waiting = true, true
+	doc := parse(t, map[string]string{"mapRoles": marked(want)})
+	for name, test := range map[string]struct {
+		doc     *awsauth.Document
+		owned   []plan.Owned
+		sources []plan.Source
+	}{
+		"it was removed":                         {parse(t, nil), []plan.Owned{known}, []plan.Source{live(n)}},
+		"it waits for another entry to go":       {parse(t, nil), []plan.Owned{waits}, []plan.Source{live(n)}},
+		"the reports can't be read":              {parse(t, nil), []plan.Owned{known}, []plan.Source{{Name: "node", Nodes: true, Failed: true}}},
+		"the state was lost, and a source fails": {doc, nil, []plan.Source{live(n), down()}},
+		"nobody is known to ask for it":          {doc, []plan.Owned{{Entry: want, Since: now}}, []plan.Source{down(), live(n)}},
+	} {
+		p := wholePlan(t, test.doc, &plan.State{Config: "1", Owned: test.owned}, plan.Snapshot{Sources: test.sources, Required: []string{n.ARN}, Config: "1", Now: now})
+		if got, _ := resolve(p.After, n.ARN); !sameAccess(got, want) {
+			t.Errorf("%s: mapped to %+v", name, got)
+		}
+	}
+	// The config is explicit.
+	p := wholePlan(t, parse(t, nil), &plan.State{Config: "1", Owned: []plan.Owned{known}}, plan.Snapshot{Sources: []plan.Source{from("file", n), live(n)}, Config: "1", Now: now})
+	if got, _ := resolve(p.After, n.ARN); !sameAccess(got, n) {
+		t.Errorf("the config says %s: mapped to %+v", n.Username, got)
+	}
+}
