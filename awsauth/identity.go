@@ -23,7 +23,7 @@ type fault struct {
 // entry, each fault on its own, so that whoever mends one knows the next; none where
 // a caller can have it. What the ARN holds is shown as it stands.
 func identityFaults(kind Kind, arn string) []fault {
-	if token := templateInARN(arn); token != "" {
+	if token := templateInARN(withoutUserPath(arn)); token != "" {
 		return unfilled(kind, arn, token)
 	}
 	s := key(arn) // as the authenticator compares
@@ -88,7 +88,7 @@ func identityFaults(kind Kind, arn string) []fault {
 	origName := origRest[strings.LastIndexByte(origRest, '/')+1:]
 	named := true
 	switch {
-	case strings.ContainsAny(rest, "*?"):
+	case strings.ContainsAny(rest, "*?") && (resource != "user" || strings.ContainsAny(name, "*?")):
 		named = false
 		add(wildcard(origRest, origName, orig[4]))
 	case rest == "" || name == "" || checkName(arn, name, 64) != nil || !printable(rest):
@@ -106,6 +106,17 @@ func identityFaults(kind Kind, arn string) []fault {
 		add(out)
 	}
 	return faults
+}
+
+// withoutUserPath is the ARN of a user without its path, which may hold any visible
+// ASCII character (https://docs.aws.amazon.com/IAM/latest/APIReference/API_User.html),
+// and so what looks like a template or a pattern. Any other ARN is as it was.
+func withoutUserPath(arn string) string {
+	before, rest, ok := strings.Cut(arn, ":user/")
+	if !ok || strings.Count(before, ":") != 4 {
+		return arn
+	}
+	return before + ":user/" + rest[strings.LastIndexByte(rest, '/')+1:]
 }
 
 func exampleARN(kind Kind) string {

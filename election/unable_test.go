@@ -215,8 +215,10 @@ func TestGaveUpIsCounted(t *testing.T) {
 		var saw []int
 		terms := 0
 		for range 4 {
-			var a *agent
-			a = c.start(func(ctx context.Context) error {
+			started := make(chan *agent, 1)
+			started <- c.start(func(ctx context.Context) error {
+				a := <-started
+				started <- a
 				saw = append(saw, a.Status().GaveUp)
 				if terms++; terms <= 3 {
 					return unable()
