@@ -332,8 +332,21 @@ func (d *Document) quotedLine(n *yaml.Node, line int) (fileLine, fileColumn int)
 	return fileLine, fileColumn
 }
 
+// splitLines splits a file where the parser does, which takes a carriage return alone
+// for the end of a line as well.
 func splitLines(file []byte) []string {
-	return slices.Collect(strings.Lines(string(file)))
+	var lines []string
+	for line := range strings.Lines(string(file)) {
+		for {
+			at := strings.IndexByte(line, '\r')
+			if at < 0 || at+1 == len(line) || line[at+1] == '\n' {
+				break
+			}
+			lines, line = append(lines, line[:at+1]), line[at+1:]
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // offset is the place of the parser's line and column, which counts characters.

@@ -86,6 +86,16 @@ func TestFixInputs(t *testing.T) {
 	}
 }
 
+// A carriage return alone ends a line, too: it is mended as any other.
+func TestFixCarriageReturns(t *testing.T) {
+	t.Parallel()
+	good := strings.ReplaceAll(head("data:\n"+list), "\n", "\r")
+	after, _, err := read(t, "f.yaml", strings.ReplaceAll(good, "- rolearn", "-rolearn"))[0].Fix()
+	if err != nil || string(after) != good {
+		t.Errorf("%v: %q, want %q", err, after, good)
+	}
+}
+
 // changedLines are the lines that one text has and the other has not.
 func changedLines(before, after string) []string {
 	a, b := strings.Split(before, "\n"), strings.Split(after, "\n")
