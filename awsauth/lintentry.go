@@ -581,7 +581,11 @@ func (l *linter) groups(kind Kind, i int) {
 		if field, ok := l.at[kind].field(i, "groups"); ok && json.Unmarshal(raw, &one) == nil && one != "" {
 			f.Message = fmt.Sprintf("groups is the text %q, not a list", one)
 			f.Write = "groups: [" + strconv.Quote(one) + "]"
-			switch list := strings.FieldsFunc(one, func(r rune) bool { return strings.ContainsRune(",; \t\r\n[]\"'", r) }); {
+			list := strings.FieldsFunc(one, func(r rune) bool { return strings.ContainsRune(",; \t\r\n[]\"'", r) })
+			for j, g := range list {
+				list[j] = strings.TrimLeft(g, "-")
+			}
+			switch list = slices.DeleteFunc(list, func(g string) bool { return g == "" }); {
 			case asTyped(one): // "-a" is a dash without its blank, and no group
 				f.Write = "a list: a dash and a blank before each group"
 			case !strings.ContainsAny(one, ", \t\r\n;") && CheckGroup(one) == nil:

@@ -210,7 +210,7 @@ func meantList(kind Kind, given []textLine, text string) []mapping {
 			named++
 		}
 		for _, g := range m.Groups {
-			if g == "" || strings.HasPrefix(g, "-") || strings.ContainsAny(g, "\r\n") {
+			if g == "" || strings.HasPrefix(g, "-") || strings.Contains(g, " -") || strings.ContainsAny(g, "\r\n") {
 				return nil // it would be the slip itself as a value
 			}
 		}

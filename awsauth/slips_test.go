@@ -289,6 +289,36 @@ func sameReading(a, b []mapping) bool {
 	})
 }
 
+// Several groups on the line of their field are several, and never one with a dash in it.
+func TestGroupsOnOneLine(t *testing.T) {
+	t.Parallel()
+	const entry = "- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n  groups:"
+	for groups, want := range map[string]string{
+		" - system:bootstrappers - system:nodes":      "\n    - system:bootstrappers\n    - system:nodes\n",
+		" - system:bootstrappers, - system:nodes":     "\n    - system:bootstrappers\n    - system:nodes\n",
+		" -devs -ops # both":                          "\n    - devs\n    - ops # both\n",
+		" -system:masters":                            "\n    - system:masters\n",
+		" - devs, ops":                                "", // it may be one name
+		" - devs of a - ops":                          "",
+		"\n    devs -ops":                             "",
+		" - system:bootstrappers\n    - system:nodes": "\n    - system:bootstrappers\n    - system:nodes\n",
+	} {
+		data := document("mapRoles", entry+groups+"\n")
+		out, _ := Mend(data)
+		if want == "" {
+			want = groups + "\n"
+		}
+		if out["mapRoles"] != entry+want {
+			t.Errorf("%q becomes %q", groups, out["mapRoles"])
+		}
+		for _, f := range Lint(data) {
+			if strings.Contains(f.Write, "-ops") || strings.Contains(f.Write, "-system") {
+				t.Errorf("%q: write %s", groups, f.Write)
+			}
+		}
+	}
+}
+
 // A good document has no slip, whatever its style.
 func TestNoSlips(t *testing.T) {
 	t.Parallel()
