@@ -352,7 +352,7 @@ func (l *linter) username(kind Kind, i int) {
 		return
 	}
 	l.name(kind, i, "username", m.Username, -1)
-	if !isRole(&m.Entry) && strings.Trim(stripPlaceholders(m.Username, sessionName, sessionNameRaw), " ") == "" {
+	if !ofRole(&m.Entry) && strings.Trim(stripPlaceholders(m.Username, sessionName, sessionNameRaw), " ") == "" {
 		f := l.entry(kind, i, "username", RuleEmptyUsername, "a user has no session: {{SessionName}} becomes nothing")
 		f.Write = "the user's name"
 		l.adviseUsername(f, kind, i)
@@ -372,7 +372,7 @@ func (l *linter) reserved(kind Kind, i int) {
 			"be, such as system:kube-controller-manager"
 		f.Write = "a prefix other than system:, and bindings that name the new username"
 		if rest := strings.TrimPrefix(m.Username, "system:"); strings.HasPrefix(rest, "{{") {
-			if name := DefaultUsername(Entry{Kind: kind, ARN: m.ARN}); name != "" {
+			if name := DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN})); name != "" {
 				f.Write = fmt.Sprintf("username %q, and bindings that name it", name)
 			}
 		}
@@ -404,7 +404,7 @@ func quoted(list []string) []string {
 func (l *linter) adviseUsername(f *Finding, kind Kind, i int) {
 	m := &l.list(kind)[i]
 	want := m.Entry
-	want.Username = DefaultUsername(Entry{Kind: kind, ARN: m.ARN, Groups: m.Groups})
+	want.Username = DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN, Groups: m.Groups}))
 	if want.Username == "" {
 		return
 	}
@@ -479,7 +479,7 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 		switch {
 		case group >= 0:
 			f.Write = "the group's name"
-		case isRole(&m.Entry):
+		case ofRole(&m.Entry):
 			f.Write = strconv.Quote(strings.ReplaceAll(s, "{{AccessKeyID}}", sessionName)) + bindings
 		default:
 			f.Write = "the user's name" + bindings
@@ -505,7 +505,7 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 			}
 		}
 	}
-	session := isRole(&m.Entry)
+	session := ofRole(&m.Entry)
 	if !session && strings.Contains(s, instanceName) {
 		f := place(l.entry(kind, i, field, RuleInstanceOnly, ""))
 		if group < 0 {
@@ -527,7 +527,7 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 			"their private DNS name"
 	case fixed == "" && strings.TrimSpace(stripPlaceholders(s, sessionName, sessionNameRaw)) == "":
 		f := l.entry(kind, i, field, RuleSessionName, fmt.Sprintf("the username %q has no prefix", s))
-		if name := DefaultUsername(Entry{Kind: kind, ARN: m.ARN}); name != "" {
+		if name := DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN})); name != "" {
 			f.Write = fmt.Sprintf("a prefix that no other username has, as in %q%s", name, bindings)
 		}
 	}
@@ -668,7 +668,7 @@ func (l *linter) nodes(kind Kind, i int) {
 	}
 	named := strings.Contains(username, instanceName) || strings.HasPrefix(username, nodeUsername)
 	nodes, boot := slices.Contains(groups, nodesGroup), slices.Contains(groups, bootstrappersGroup)
-	if isRole(&m.Entry) && named && (!nodes || !boot) && !l.groupsUnread(kind, i) {
+	if ofRole(&m.Entry) && named && (!nodes || !boot) && !l.groupsUnread(kind, i) {
 		f := l.entry(kind, i, "groups", RuleNodeGroups, "the entry of nodes lacks "+nodesGroup)
 		f.Consequence = "its nodes cannot join the cluster"
 		if nodes {
@@ -709,7 +709,7 @@ func (l *linter) nodeUsername(kind Kind, i int, username string, nodes bool) {
 		return
 	}
 	if prefixed && nodeName.MatchString(name) && len(brokenPlaceholders(username)) == 0 {
-		if isRole(&m.Entry) {
+		if ofRole(&m.Entry) {
 			f := l.entry(kind, i, "username", RuleNodeUsername, fmt.Sprintf("only one node can have the username %q", username))
 			f.Severity, f.Consequence = Warning, "the API server lets a node in under its own name alone: all other nodes of the role cannot join"
 			f.Write = strconv.Quote(nodeUsernameFor(&m.Entry))
@@ -725,7 +725,7 @@ func (l *linter) nodeUsername(kind Kind, i int, username string, nodes bool) {
 	}
 	want := m.Entry
 	want.Username = nodeUsernameFor(&Entry{Username: username, Groups: m.Groups})
-	if !isRole(&m.Entry) {
+	if !ofRole(&m.Entry) {
 		f.Write = nodeUsername + "NAME with the node's name, if this user is one node's"
 		return
 	}
