@@ -161,6 +161,31 @@ func unfollowed(data map[string]string) string {
 	return ""
 }
 
+// What is written for a name that a template was to fill in lets nobody choose it.
+func TestAdviceOfNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"${username}":       `what "${username}" stands for`,
+		"$user":             `what "$user" stands for`,
+		"{{ username }}":    `"a:{{SessionName}}", and bindings that name it`,
+		"{{UserName}}":      `"a:{{SessionName}}", and bindings that name it`,
+		"x:{{UserName}}":    `"x:{{SessionName}}", and bindings that name it`,
+		"x:${SessionName}":  `"x:{{SessionName}}", and bindings that name it`,
+		"SessionName":       `"a:{{SessionName}}", if the placeholder is meant`,
+		"${account}-admins": `what "${account}" stands for`,
+	} {
+		data := document("mapRoles", fmt.Sprintf("- rolearn: ROLE\n  username: %q\n  groups: [%q]\n", name, name))
+		for _, f := range Lint(data) {
+			switch {
+			case strings.Contains(f.Message, "the username") && f.Write != want:
+				t.Errorf("username %s: write %s, want %s", name, f.Write, want)
+			case strings.Contains(f.Message, "the group") && strings.Contains(f.Write, "{{S"):
+				t.Errorf("group %s: write %s", name, f.Write)
+			}
+		}
+	}
+}
+
 func count(found []Finding, f *Finding) int {
 	n := 0
 	for i := range found {

@@ -497,11 +497,11 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 		for _, p := range brokenPlaceholders(s) {
 			f := place(l.entry(kind, i, field, RulePlaceholder, fmt.Sprintf("the authenticator knows no %s, as the %s %q has it", p, what, s)))
 			if fixed, whole := repairPlaceholders(s); whole && fixed != s {
-				f.Write = strconv.Quote(fixed) + bindings
+				f.Write = l.meantName(kind, i, fixed, group) + bindings
 			}
 			if !strings.ContainsAny(p, "{}") { // it may be meant as it stands
 				f.Severity, f.Message = Warning, fmt.Sprintf("%s stands in the %s %q without the braces of a placeholder", p, what, s)
-				f.Write = fmt.Sprintf("%s, if the placeholder is meant", strconv.Quote(strings.Replace(s, p, placeholderOf(bareWordOf(p), true), 1)))
+				f.Write = l.meantName(kind, i, strings.Replace(s, p, placeholderOf(bareWordOf(p), true), 1), group) + ", if the placeholder is meant"
 			}
 		}
 	}
@@ -531,6 +531,26 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 			f.Write = fmt.Sprintf("a prefix that no other username has, as in %q%s", name, bindings)
 		}
 	}
+}
+
+// meantName is what to write for a username or group with the placeholders that were
+// meant, but for one that whoever logs in could choose as a whole.
+func (l *linter) meantName(kind Kind, i int, fixed string, group int) string {
+	m := &l.list(kind)[i]
+	if !strings.Contains(fixed, "{{SessionName") {
+		return strconv.Quote(fixed)
+	}
+	alone := strings.TrimSpace(stripPlaceholders(fixed, sessionName, sessionNameRaw)) == ""
+	name := DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN}))
+	switch {
+	case group >= 0:
+		return "the group's name"
+	case !alone:
+		return strconv.Quote(fixed)
+	case name != "":
+		return strconv.Quote(name)
+	}
+	return "a prefix that no other username has, and " + fixed
 }
 
 // unfilledName is about a username or group of which a part was to be filled in.
