@@ -319,6 +319,25 @@ func TestGroupsOnOneLine(t *testing.T) {
 	}
 }
 
+// A template that was not filled in is no value that lacks its quotes.
+func TestUnfilledBraces(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"- rolearn: {{ .Values.arn }}\n  username: a\n",
+		"- rolearn: arn:aws:iam::111122223333:role/a\n  username: {{ .Values.user }}\n",
+		"- {rolearn: arn:aws:iam::111122223333:role/a, username: a, groups: [{{group}}]}\n",
+		"{{- range .Values.roles }}\n- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n{{- end }}\n",
+	} {
+		data := document("mapRoles", text)
+		if found := Lint(data); found[0].Rule != RuleTemplate || found[0].Severity != Fatal || found[0].Mendable {
+			t.Errorf("%q: %+v", text, found[0])
+		}
+		if out, _ := Mend(data); !maps.Equal(out, data) {
+			t.Errorf("%q becomes %q", text, out["mapRoles"])
+		}
+	}
+}
+
 // A good document has no slip, whatever its style.
 func TestNoSlips(t *testing.T) {
 	t.Parallel()
