@@ -186,6 +186,42 @@ func TestAdviceOfNames(t *testing.T) {
 	}
 }
 
+// What is written is right where it is followed.
+func TestAdviceOfSlips(t *testing.T) {
+	t.Parallel()
+	const a, nodes = "- rolearn: ROLE\n  username: a\n", "  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:bootstrappers, system:nodes]\n"
+	own := "no such entry: a role is either of nodes or of people, and the others need a role of their own"
+	for name, c := range map[string]struct {
+		data map[string]string
+		rule RuleID
+		want string
+	}{
+		"a blank in a group":     {document("mapRoles", a+"  groups:\n  - dev: ops\n"), RuleGroupNoText, `"dev:ops"`},
+		"a colon behind a group": {document("mapRoles", a+"  groups:\n  - devs:\n"), RuleGroupNoText, `"devs"`},
+		"two dashes":             {document("mapRoles", a+"  groups:\n  - - devs\n"), RuleGroupNoText, `"devs"`},
+		"a list of masters": {
+			document("mapRoles", a+"  groups:\n  - - system:masters\n"), RuleGroupNoText,
+			`"system:masters", only if whoever the entry lets in is to be administrator: nobody is by it today`,
+		},
+		"mapGroups with a field of its own": {document("mapGroups", "- group: devs\n"), RuleMisspeltKey, groupAdvice("GROUP", nil)},
+		"two spellings of a key": {
+			map[string]string{"mapRoles": document("x", a)["x"], "maproles": document("x", a)["x"]}, RuleMisspeltKey,
+			"its entries in mapRoles, which is there as well",
+		},
+		"a key inside another, and beside it": {
+			map[string]string{"mapRoles": document("x", a)["x"] + "mapUsers: |\n  - userarn: arn:aws:iam::111122223333:user/b\n    username: b\n", "mapUsers": "- userarn: arn:aws:iam::111122223333:user/c\n  username: c\n"},
+			RuleUnreadableKey, "the list of mapRoles alone, and the entries of mapUsers in the mapUsers that is there as well",
+		},
+		"nodes under the path of people's role": {document("mapRoles", a+"- rolearn: arn:aws:iam::111122223333:role/t/a\n"+nodes), RuleRolePath, own},
+		"people under the path of nodes' role":  {document("mapRoles", "- rolearn: ROLE\n"+nodes+"- rolearn: arn:aws:iam::111122223333:role/t/a\n  username: a\n"), RuleRolePath, own},
+	} {
+		found := slices.DeleteFunc(Lint(c.data), func(f Finding) bool { return f.Rule != c.rule })
+		if len(found) != 1 || found[0].Write != c.want {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
 func count(found []Finding, f *Finding) int {
 	n := 0
 	for i := range found {

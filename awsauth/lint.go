@@ -298,6 +298,9 @@ func (l *linter) keys() {
 		}
 		f := l.add(RuleMisspeltKey, name, fmt.Sprintf("%s is spelt %q", meant.Key(), name))
 		f.Write = meant.Key()
+		if !isBlank(l.data[meant.Key()]) {
+			f.Write = "its entries in " + meant.Key() + ", which is there as well"
+		}
 		if text := l.data[name]; meant == Role && (strings.Contains(text, nodesGroup) || strings.Contains(text, "{{EC2PrivateDNSName}}")) {
 			f.Consequence = "the authenticator never reads it: the nodes in it are locked out"
 		}

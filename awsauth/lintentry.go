@@ -370,6 +370,10 @@ func (l *linter) reserved(kind Kind, i int) {
 		f.Severity = Error
 		f.Consequence = "whoever may assume the role chooses the name of the session, and with it which of Kubernetes' own users to " +
 			"be, such as system:kube-controller-manager"
+		if prefix, _, _ := strings.Cut(m.Username, "{{"); prefix != "system:" {
+			f.Consequence = "whoever may assume the role chooses the name of the session, and with it which of Kubernetes' own users to " +
+				"be, of those that begin with " + prefix
+		}
 		f.Write = "a prefix other than system:, and bindings that name the new username"
 		if rest := strings.TrimPrefix(m.Username, "system:"); strings.HasPrefix(rest, "{{") {
 			if name := DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN})); name != "" {
@@ -630,6 +634,12 @@ func (l *linter) groups(kind Kind, i int) {
 			if node != nil {
 				f.Line, f.Column = position(node)
 			}
+			if meant, why := groupWithin(elements, j); meant != "" {
+				f.Message, f.Write = why, strconv.Quote(meant)
+				if meant == Masters {
+					f.Write += ", only if whoever the entry lets in is to be administrator: nobody is by it today"
+				}
+			}
 			if j < len(elements) && plainNumber(elements[j]) {
 				f.Message = fmt.Sprintf("the group %s is no text", elements[j])
 				if node != nil && node.Kind == yamlv3.ScalarNode {
@@ -647,6 +657,26 @@ func (l *linter) groups(kind Kind, i int) {
 			l.systemGroup(kind, i, g, node)
 		}
 	}
+}
+
+// groupWithin is the group that was meant by one that is a map, as "system: masters" is,
+// or a list of one.
+func groupWithin(elements []json.RawMessage, j int) (meant, why string) {
+	var fields map[string]*string
+	var list []string
+	switch {
+	case j >= len(elements):
+	case json.Unmarshal(elements[j], &list) == nil && len(list) == 1:
+		return list[0], "a group is a list: there are two dashes before it"
+	case json.Unmarshal(elements[j], &fields) == nil && len(fields) == 1:
+		for name, value := range fields {
+			if value == nil {
+				return name, "a group ends with a colon, which YAML takes for a field"
+			}
+			return name + ":" + *value, "a group holds a colon and a blank, which YAML takes for a field"
+		}
+	}
+	return "", ""
 }
 
 // systemGroup is about a group that looks like one of Kubernetes' own.
@@ -771,6 +801,7 @@ func (l *linter) mapGroups(name string) {
 		f.Write = groupAdvice("GROUP", nil)
 		return
 	}
+	f.Write = groupAdvice("GROUP", nil)
 	for _, field := range slices.Sorted(maps.Keys(items[0])) {
 		text, _ := items[0][field].(string)
 		group := groupOf(field, text)
