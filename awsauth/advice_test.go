@@ -249,13 +249,17 @@ func administrates(e *Entry) bool {
 // principal that the advice gives it.
 func saysMasters(r *reading, f *Finding, k string) bool {
 	list := r.list(kindOfKey(f.Key))
-	for _, kind := range []Kind{Role, User} {
-		for i := range r.list(kind) { // one that another, dead entry kept from answering
-			m := &r.list(kind)[i]
-			if key(m.ARN) == k && slices.Contains(m.Groups, Masters) && f.Rule == RuleShadowed {
+	if f.Rule == RuleShadowed { // one that a dead entry kept from answering, and that stays as it is
+		answers, ok := r.resolver()[k]
+		if !ok || answers.Unmatched() == "" || slices.ContainsFunc(f.Advice, func(a Advised) bool { return a.Entry != nil }) {
+			return false
+		}
+		for _, kind := range []Kind{Role, User} {
+			if slices.ContainsFunc(r.list(kind), func(m mapping) bool { return key(m.ARN) == k && slices.Contains(m.Groups, Masters) }) {
 				return true
 			}
 		}
+		return false
 	}
 	return f.index >= 0 && f.index < len(list) && slices.Contains(list[f.index].Groups, Masters) &&
 		(key(list[f.index].ARN) == k || bareKey(list[f.index].ARN) == k) ||
