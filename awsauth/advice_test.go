@@ -214,6 +214,15 @@ func TestAdviceOfSlips(t *testing.T) {
 		},
 		"nodes under the path of people's role": {document("mapRoles", a+"- rolearn: arn:aws:iam::111122223333:role/t/a\n"+nodes), RuleRolePath, own},
 		"people under the path of nodes' role":  {document("mapRoles", "- rolearn: ROLE\n"+nodes+"- rolearn: arn:aws:iam::111122223333:role/t/a\n  username: a\n"), RuleRolePath, own},
+		"two fields on a line":                  {document("mapRoles", "- rolearn: ROLE username: a\n  groups: [x]\n"), RuleUnreadableKey, "each field on a line of its own"},
+		"two fields, and groups":                {document("mapRoles", "- rolearn: ROLE username: a groups: [x]\n"), RuleUnreadableKey, "each field on a line of its own"},
+		"a blank in a username":                 {document("mapRoles", "- rolearn: ROLE\n  username: system: node:a\n"), RuleUnreadableKey, "the value without the blank"},
+		"a sentence for a name":                 {document("mapRoles", "- rolearn: ROLE\n  username: team: a\n"), RuleUnreadableKey, "the value in double quotes"},
+		"user in place of a name":               {document("mapRoles", "- rolearn: ROLE\n  user: ana\n"), RuleEmptyUsername, `username: "ana", in place of "user"`},
+		"masters that another entry keeps from answering": {
+			map[string]string{"mapRoles": document("x", "- rolearn: ROLE\n  username: a\n  groups: [system:masters]\n- rolearn: ROLE\n  username: a\n")["x"]}, RuleNoMasters,
+			"an entry for those who operate the cluster",
+		},
 	} {
 		found := slices.DeleteFunc(Lint(c.data), func(f Finding) bool { return f.Rule != c.rule })
 		if len(found) != 1 || found[0].Write != c.want {

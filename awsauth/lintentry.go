@@ -458,6 +458,15 @@ func (l *linter) noUsername(kind Kind, i int) {
 	case len(raw) > 0 && string(raw) != "null" && raw[0] != '"':
 		f.Message = "the username is no text"
 	}
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(m.raw, &fields)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		var value string
+		if meantField[strings.ToLower(name)] == "username" && json.Unmarshal(fields[name], &value) == nil && CheckUsername(value) == nil {
+			f.Write = fmt.Sprintf("username: %s, in place of %q", strconv.Quote(value), name)
+			return
+		}
+	}
 	l.adviseUsername(f, kind, i)
 }
 

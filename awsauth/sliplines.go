@@ -726,6 +726,10 @@ func lineValues(_ Kind, lines []textLine) ([]textLine, []slip) {
 		case last == ':' && p.key != "":
 			add(column(l.body, at+len(value)-1), false, "the value ends with a colon, which YAML takes for a field", "the value in quotes, with what belongs behind the colon")
 			l.body = l.body[:at] + `"` + value + `"` + tail
+		case p.field != "" && joinedField.MatchString(value):
+			add(column(l.body, at+joinedField.FindStringIndex(value)[0]), false, "two fields stand on one line", "each field on a line of its own")
+		case p.key != "" && strings.Contains(value, ": ") && namedByColons.MatchString(strings.ReplaceAll(value, ": ", ":")):
+			add(column(l.body, at+strings.Index(value, ": ")), false, "the value holds a colon and a blank, which YAML takes for a field", "the value without the blank")
 		case p.key != "" && strings.Contains(value, ": "):
 			add(column(l.body, at+strings.Index(value, ": ")), false, "the value holds a colon and a blank, which YAML takes for a field", "the value in double quotes")
 			if !strings.ContainsAny(value, `"\`) {
@@ -739,6 +743,9 @@ func lineValues(_ Kind, lines []textLine) ([]textLine, []slip) {
 	}
 	return out, found
 }
+
+// namedByColons is what has colons in it and no blank behind them.
+var namedByColons = regexp.MustCompile(`^(?:arn|system):[^ ]*$`)
 
 // tightGroup reports whether a value is a group with a dash that has no blank.
 func tightGroup(value string) bool { return len(value) > 1 && value[0] == '-' && value[1] != '-' }
