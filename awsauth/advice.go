@@ -118,6 +118,9 @@ func (l *linter) under(f *Finding, self place, ft *fault) {
 		l.besides(f, other.kind, other.index)
 		f.Consequence = ruleOf(f.Rule).Consequence + "; another entry maps the role"
 		f.Write = "no such entry" + l.extra(m, l.entryAt(other))
+		if isNode(m) != isNode(l.entryAt(other)) {
+			f.Write = "no such entry: a role is either of nodes or of people, and the others need a role of their own"
+		}
 		f.advise(self.kind, self.index, nil)
 		return
 	}
@@ -295,7 +298,7 @@ func (l *linter) covered(f *Finding, kind Kind, i int, other place) {
 		want := winner.Entry
 		want.Groups = append(slices.Clone(winner.Groups), withoutMasters(lost)...)
 		f.Write = "one entry"
-		if groups := groupSet(want.Groups); len(groups) > 0 {
+		if groups := slices.DeleteFunc(slices.Clone(groupSet(want.Groups)), func(g string) bool { return g == "" }); len(groups) > 0 {
 			f.Write += " with the groups " + strings.Join(groups, ", ")
 		}
 		if slices.Contains(lost, Masters) {

@@ -161,6 +161,76 @@ func unfollowed(data map[string]string) string {
 	return ""
 }
 
+// What is written for a name that a template was to fill in lets nobody choose it.
+func TestAdviceOfNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"${username}":       `what "${username}" stands for`,
+		"$user":             `what "$user" stands for`,
+		"{{ username }}":    `"a:{{SessionName}}", and bindings that name it`,
+		"{{UserName}}":      `"a:{{SessionName}}", and bindings that name it`,
+		"x:{{UserName}}":    `"x:{{SessionName}}", and bindings that name it`,
+		"x:${SessionName}":  `"x:{{SessionName}}", and bindings that name it`,
+		"SessionName":       `"a:{{SessionName}}", if the placeholder is meant`,
+		"${account}-admins": `what "${account}" stands for`,
+	} {
+		data := document("mapRoles", fmt.Sprintf("- rolearn: ROLE\n  username: %q\n  groups: [%q]\n", name, name))
+		for _, f := range Lint(data) {
+			switch {
+			case strings.Contains(f.Message, "the username") && f.Write != want:
+				t.Errorf("username %s: write %s, want %s", name, f.Write, want)
+			case strings.Contains(f.Message, "the group") && strings.Contains(f.Write, "{{S"):
+				t.Errorf("group %s: write %s", name, f.Write)
+			}
+		}
+	}
+}
+
+// What is written is right where it is followed.
+func TestAdviceOfSlips(t *testing.T) {
+	t.Parallel()
+	const a, nodes = "- rolearn: ROLE\n  username: a\n", "  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:bootstrappers, system:nodes]\n"
+	own := "no such entry: a role is either of nodes or of people, and the others need a role of their own"
+	for name, c := range map[string]struct {
+		data map[string]string
+		rule RuleID
+		want string
+	}{
+		"a blank in a group":     {document("mapRoles", a+"  groups:\n  - dev: ops\n"), RuleGroupNoText, `"dev:ops"`},
+		"a colon behind a group": {document("mapRoles", a+"  groups:\n  - devs:\n"), RuleGroupNoText, `"devs"`},
+		"two dashes":             {document("mapRoles", a+"  groups:\n  - - devs\n"), RuleGroupNoText, `"devs"`},
+		"a list of masters": {
+			document("mapRoles", a+"  groups:\n  - - system:masters\n"), RuleGroupNoText,
+			`"system:masters", only if whoever the entry lets in is to be administrator: nobody is by it today`,
+		},
+		"mapGroups with a field of its own": {document("mapGroups", "- group: devs\n"), RuleMisspeltKey, groupAdvice("GROUP", nil)},
+		"two spellings of a key": {
+			map[string]string{"mapRoles": document("x", a)["x"], "maproles": document("x", a)["x"]}, RuleMisspeltKey,
+			"its entries in mapRoles, which is there as well",
+		},
+		"a key inside another, and beside it": {
+			map[string]string{"mapRoles": document("x", a)["x"] + "mapUsers: |\n  - userarn: arn:aws:iam::111122223333:user/b\n    username: b\n", "mapUsers": "- userarn: arn:aws:iam::111122223333:user/c\n  username: c\n"},
+			RuleUnreadableKey, "the list of mapRoles alone, and the entries of mapUsers in the mapUsers that is there as well",
+		},
+		"nodes under the path of people's role": {document("mapRoles", a+"- rolearn: arn:aws:iam::111122223333:role/t/a\n"+nodes), RuleRolePath, own},
+		"people under the path of nodes' role":  {document("mapRoles", "- rolearn: ROLE\n"+nodes+"- rolearn: arn:aws:iam::111122223333:role/t/a\n  username: a\n"), RuleRolePath, own},
+		"two fields on a line":                  {document("mapRoles", "- rolearn: ROLE username: a\n  groups: [x]\n"), RuleUnreadableKey, "each field on a line of its own"},
+		"two fields, and groups":                {document("mapRoles", "- rolearn: ROLE username: a groups: [x]\n"), RuleUnreadableKey, "each field on a line of its own"},
+		"a blank in a username":                 {document("mapRoles", "- rolearn: ROLE\n  username: system: node:a\n"), RuleUnreadableKey, "the value without the blank"},
+		"a sentence for a name":                 {document("mapRoles", "- rolearn: ROLE\n  username: team: a\n"), RuleUnreadableKey, "the value in double quotes"},
+		"user in place of a name":               {document("mapRoles", "- rolearn: ROLE\n  user: ana\n"), RuleEmptyUsername, `username: "ana", in place of "user"`},
+		"masters that another entry keeps from answering": {
+			map[string]string{"mapRoles": document("x", "- rolearn: ROLE\n  username: a\n  groups: [system:masters]\n- rolearn: ROLE\n  username: a\n")["x"]}, RuleNoMasters,
+			"an entry for those who operate the cluster",
+		},
+	} {
+		found := slices.DeleteFunc(Lint(c.data), func(f Finding) bool { return f.Rule != c.rule })
+		if len(found) != 1 || found[0].Write != c.want {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
 func count(found []Finding, f *Finding) int {
 	n := 0
 	for i := range found {
@@ -188,13 +258,17 @@ func administrates(e *Entry) bool {
 // principal that the advice gives it.
 func saysMasters(r *reading, f *Finding, k string) bool {
 	list := r.list(kindOfKey(f.Key))
-	for _, kind := range []Kind{Role, User} {
-		for i := range r.list(kind) { // one that another, dead entry kept from answering
-			m := &r.list(kind)[i]
-			if key(m.ARN) == k && slices.Contains(m.Groups, Masters) && f.Rule == RuleShadowed {
+	if f.Rule == RuleShadowed { // one that a dead entry kept from answering, and that stays as it is
+		answers, ok := r.resolver()[k]
+		if !ok || answers.Unmatched() == "" || slices.ContainsFunc(f.Advice, func(a Advised) bool { return a.Entry != nil }) {
+			return false
+		}
+		for _, kind := range []Kind{Role, User} {
+			if slices.ContainsFunc(r.list(kind), func(m mapping) bool { return key(m.ARN) == k && slices.Contains(m.Groups, Masters) }) {
 				return true
 			}
 		}
+		return false
 	}
 	return f.index >= 0 && f.index < len(list) && slices.Contains(list[f.index].Groups, Masters) &&
 		(key(list[f.index].ARN) == k || bareKey(list[f.index].ARN) == k) ||

@@ -298,6 +298,9 @@ func (l *linter) keys() {
 		}
 		f := l.add(RuleMisspeltKey, name, fmt.Sprintf("%s is spelt %q", meant.Key(), name))
 		f.Write = meant.Key()
+		if !isBlank(l.data[meant.Key()]) {
+			f.Write = "its entries in " + meant.Key() + ", which is there as well"
+		}
 		if text := l.data[name]; meant == Role && (strings.Contains(text, nodesGroup) || strings.Contains(text, "{{EC2PrivateDNSName}}")) {
 			f.Consequence = "the authenticator never reads it: the nodes in it are locked out"
 		}
@@ -311,14 +314,25 @@ func (l *linter) masters() {
 	if len(l.broken) > 0 {
 		return
 	}
+	answers := l.resolver()
+	dead := false
 	for _, list := range [][]mapping{l.roles, l.users} {
 		for i := range list {
-			if m := &list[i]; m.inForce() && slices.Contains(m.Groups, Masters) && m.Unmatched() == "" {
+			m := &list[i]
+			if !m.inForce() || !slices.Contains(m.Groups, Masters) || m.Unmatched() != "" {
+				continue
+			}
+			// Of user ARNs that differ in case alone either may answer.
+			if e := answers[key(m.ARN)]; slices.Contains(e.Groups, Masters) || e.Kind == User && e.ARN != m.ARN {
 				return
 			}
+			dead = true
 		}
 	}
-	l.add(RuleNoMasters, "", "")
+	f := l.add(RuleNoMasters, "", "")
+	if dead {
+		f.Message = "no entry that answers has system:masters"
+	}
 }
 
 // refuseAt is the size in bytes from which on the agent leaves new entries out, but

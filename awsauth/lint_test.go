@@ -150,6 +150,10 @@ var lintCases = []struct {
 	{"nodes under another name", "mapRoles", "- rolearn: ROLE\n  username: node\n  groups: [system:nodes, system:bootstrappers]\n", []string{"node-username error 2:13"}, ""},
 	{"nodes as masters", "mapRoles", "- rolearn: ROLE\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:nodes, system:bootstrappers, system:masters]\n", []string{"node-masters error 3:11"}, ""},
 
+	{"instance profile of nodes", "mapRoles", "- rolearn: arn:aws:iam::111122223333:instance-profile/a\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:bootstrappers, system:nodes]\n", []string{"instance-profile fatal 1:12"}, ""},
+	{"session of a node", "mapRoles", "- rolearn: arn:aws:sts::111122223333:assumed-role/a/i-0123\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:bootstrappers]\n", []string{"node-groups error 3:11", "session-arn fatal 1:12"}, ""},
+	{"session with a session's name", "mapRoles", "- rolearn: arn:aws:sts::111122223333:assumed-role/a/ana\n  username: a:{{SessionName}}\n", []string{"session-arn fatal 1:12"}, ""},
+
 	{"unfilled account", "mapRoles", "- rolearn: arn:aws:iam::${AWS::AccountId}:role/a\n  username: a\n", []string{"unfilled-template fatal 1:12"}, ""},
 	{"unfilled account, and a path", "mapRoles", "- rolearn: arn:aws:iam::<account-id>:role/t/a\n  username: a\n", []string{"role-path fatal 1:12", "unfilled-template fatal 1:12"}, ""},
 	{"unfilled account in words", "mapUsers", "- userarn: arn:aws:iam::ACCOUNT_ID:user/a\n  username: a\n", []string{"unfilled-template fatal 1:12"}, ""},

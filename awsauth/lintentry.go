@@ -352,7 +352,7 @@ func (l *linter) username(kind Kind, i int) {
 		return
 	}
 	l.name(kind, i, "username", m.Username, -1)
-	if !isRole(&m.Entry) && strings.Trim(stripPlaceholders(m.Username, sessionName, sessionNameRaw), " ") == "" {
+	if !ofRole(&m.Entry) && strings.Trim(stripPlaceholders(m.Username, sessionName, sessionNameRaw), " ") == "" {
 		f := l.entry(kind, i, "username", RuleEmptyUsername, "a user has no session: {{SessionName}} becomes nothing")
 		f.Write = "the user's name"
 		l.adviseUsername(f, kind, i)
@@ -370,9 +370,13 @@ func (l *linter) reserved(kind Kind, i int) {
 		f.Severity = Error
 		f.Consequence = "whoever may assume the role chooses the name of the session, and with it which of Kubernetes' own users to " +
 			"be, such as system:kube-controller-manager"
+		if prefix, _, _ := strings.Cut(m.Username, "{{"); prefix != "system:" {
+			f.Consequence = "whoever may assume the role chooses the name of the session, and with it which of Kubernetes' own users to " +
+				"be, of those that begin with " + prefix
+		}
 		f.Write = "a prefix other than system:, and bindings that name the new username"
 		if rest := strings.TrimPrefix(m.Username, "system:"); strings.HasPrefix(rest, "{{") {
-			if name := DefaultUsername(Entry{Kind: kind, ARN: m.ARN}); name != "" {
+			if name := DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN})); name != "" {
 				f.Write = fmt.Sprintf("username %q, and bindings that name it", name)
 			}
 		}
@@ -404,7 +408,7 @@ func quoted(list []string) []string {
 func (l *linter) adviseUsername(f *Finding, kind Kind, i int) {
 	m := &l.list(kind)[i]
 	want := m.Entry
-	want.Username = DefaultUsername(Entry{Kind: kind, ARN: m.ARN, Groups: m.Groups})
+	want.Username = DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN, Groups: m.Groups}))
 	if want.Username == "" {
 		return
 	}
@@ -454,6 +458,15 @@ func (l *linter) noUsername(kind Kind, i int) {
 	case len(raw) > 0 && string(raw) != "null" && raw[0] != '"':
 		f.Message = "the username is no text"
 	}
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(m.raw, &fields)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		var value string
+		if meantField[strings.ToLower(name)] == "username" && json.Unmarshal(fields[name], &value) == nil && CheckUsername(value) == nil {
+			f.Write = fmt.Sprintf("username: %s, in place of %q", strconv.Quote(value), name)
+			return
+		}
+	}
 	l.adviseUsername(f, kind, i)
 }
 
@@ -479,7 +492,7 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 		switch {
 		case group >= 0:
 			f.Write = "the group's name"
-		case isRole(&m.Entry):
+		case ofRole(&m.Entry):
 			f.Write = strconv.Quote(strings.ReplaceAll(s, "{{AccessKeyID}}", sessionName)) + bindings
 		default:
 			f.Write = "the user's name" + bindings
@@ -497,15 +510,15 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 		for _, p := range brokenPlaceholders(s) {
 			f := place(l.entry(kind, i, field, RulePlaceholder, fmt.Sprintf("the authenticator knows no %s, as the %s %q has it", p, what, s)))
 			if fixed, whole := repairPlaceholders(s); whole && fixed != s {
-				f.Write = strconv.Quote(fixed) + bindings
+				f.Write = l.meantName(kind, i, fixed, group) + bindings
 			}
 			if !strings.ContainsAny(p, "{}") { // it may be meant as it stands
 				f.Severity, f.Message = Warning, fmt.Sprintf("%s stands in the %s %q without the braces of a placeholder", p, what, s)
-				f.Write = fmt.Sprintf("%s, if the placeholder is meant", strconv.Quote(strings.Replace(s, p, placeholderOf(bareWordOf(p), true), 1)))
+				f.Write = l.meantName(kind, i, strings.Replace(s, p, placeholderOf(bareWordOf(p), true), 1), group) + ", if the placeholder is meant"
 			}
 		}
 	}
-	session := isRole(&m.Entry)
+	session := ofRole(&m.Entry)
 	if !session && strings.Contains(s, instanceName) {
 		f := place(l.entry(kind, i, field, RuleInstanceOnly, ""))
 		if group < 0 {
@@ -527,10 +540,30 @@ func (l *linter) name(kind Kind, i int, what, s string, group int) {
 			"their private DNS name"
 	case fixed == "" && strings.TrimSpace(stripPlaceholders(s, sessionName, sessionNameRaw)) == "":
 		f := l.entry(kind, i, field, RuleSessionName, fmt.Sprintf("the username %q has no prefix", s))
-		if name := DefaultUsername(Entry{Kind: kind, ARN: m.ARN}); name != "" {
+		if name := DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN})); name != "" {
 			f.Write = fmt.Sprintf("a prefix that no other username has, as in %q%s", name, bindings)
 		}
 	}
+}
+
+// meantName is what to write for a username or group with the placeholders that were
+// meant, but for one that whoever logs in could choose as a whole.
+func (l *linter) meantName(kind Kind, i int, fixed string, group int) string {
+	m := &l.list(kind)[i]
+	if !strings.Contains(fixed, "{{SessionName") {
+		return strconv.Quote(fixed)
+	}
+	alone := strings.TrimSpace(stripPlaceholders(fixed, sessionName, sessionNameRaw)) == ""
+	name := DefaultUsername(meantRole(Entry{Kind: kind, ARN: m.ARN}))
+	switch {
+	case group >= 0:
+		return "the group's name"
+	case !alone:
+		return strconv.Quote(fixed)
+	case name != "":
+		return strconv.Quote(name)
+	}
+	return "a prefix that no other username has, and " + fixed
 }
 
 // unfilledName is about a username or group of which a part was to be filled in.
@@ -581,7 +614,11 @@ func (l *linter) groups(kind Kind, i int) {
 		if field, ok := l.at[kind].field(i, "groups"); ok && json.Unmarshal(raw, &one) == nil && one != "" {
 			f.Message = fmt.Sprintf("groups is the text %q, not a list", one)
 			f.Write = "groups: [" + strconv.Quote(one) + "]"
-			switch list := strings.FieldsFunc(one, func(r rune) bool { return strings.ContainsRune(",; \t\r\n[]\"'", r) }); {
+			list := strings.FieldsFunc(one, func(r rune) bool { return strings.ContainsRune(",; \t\r\n[]\"'", r) })
+			for j, g := range list {
+				list[j] = strings.TrimLeft(g, "-")
+			}
+			switch list = slices.DeleteFunc(list, func(g string) bool { return g == "" }); {
 			case asTyped(one): // "-a" is a dash without its blank, and no group
 				f.Write = "a list: a dash and a blank before each group"
 			case !strings.ContainsAny(one, ", \t\r\n;") && CheckGroup(one) == nil:
@@ -606,6 +643,12 @@ func (l *linter) groups(kind Kind, i int) {
 			if node != nil {
 				f.Line, f.Column = position(node)
 			}
+			if meant, why := groupWithin(elements, j); meant != "" {
+				f.Message, f.Write = why, strconv.Quote(meant)
+				if meant == Masters {
+					f.Write += ", only if whoever the entry lets in is to be administrator: nobody is by it today"
+				}
+			}
 			if j < len(elements) && plainNumber(elements[j]) {
 				f.Message = fmt.Sprintf("the group %s is no text", elements[j])
 				if node != nil && node.Kind == yamlv3.ScalarNode {
@@ -623,6 +666,26 @@ func (l *linter) groups(kind Kind, i int) {
 			l.systemGroup(kind, i, g, node)
 		}
 	}
+}
+
+// groupWithin is the group that was meant by one that is a map, as "system: masters" is,
+// or a list of one.
+func groupWithin(elements []json.RawMessage, j int) (meant, why string) {
+	var fields map[string]*string
+	var list []string
+	switch {
+	case j >= len(elements):
+	case json.Unmarshal(elements[j], &list) == nil && len(list) == 1:
+		return list[0], "a group is a list: there are two dashes before it"
+	case json.Unmarshal(elements[j], &fields) == nil && len(fields) == 1:
+		for name, value := range fields {
+			if value == nil {
+				return name, "a group ends with a colon, which YAML takes for a field"
+			}
+			return name + ":" + *value, "a group holds a colon and a blank, which YAML takes for a field"
+		}
+	}
+	return "", ""
 }
 
 // systemGroup is about a group that looks like one of Kubernetes' own.
@@ -664,7 +727,7 @@ func (l *linter) nodes(kind Kind, i int) {
 	}
 	named := strings.Contains(username, instanceName) || strings.HasPrefix(username, nodeUsername)
 	nodes, boot := slices.Contains(groups, nodesGroup), slices.Contains(groups, bootstrappersGroup)
-	if isRole(&m.Entry) && named && (!nodes || !boot) && !l.groupsUnread(kind, i) {
+	if ofRole(&m.Entry) && named && (!nodes || !boot) && !l.groupsUnread(kind, i) {
 		f := l.entry(kind, i, "groups", RuleNodeGroups, "the entry of nodes lacks "+nodesGroup)
 		f.Consequence = "its nodes cannot join the cluster"
 		if nodes {
@@ -705,7 +768,7 @@ func (l *linter) nodeUsername(kind Kind, i int, username string, nodes bool) {
 		return
 	}
 	if prefixed && nodeName.MatchString(name) && len(brokenPlaceholders(username)) == 0 {
-		if isRole(&m.Entry) {
+		if ofRole(&m.Entry) {
 			f := l.entry(kind, i, "username", RuleNodeUsername, fmt.Sprintf("only one node can have the username %q", username))
 			f.Severity, f.Consequence = Warning, "the API server lets a node in under its own name alone: all other nodes of the role cannot join"
 			f.Write = strconv.Quote(nodeUsernameFor(&m.Entry))
@@ -721,7 +784,7 @@ func (l *linter) nodeUsername(kind Kind, i int, username string, nodes bool) {
 	}
 	want := m.Entry
 	want.Username = nodeUsernameFor(&Entry{Username: username, Groups: m.Groups})
-	if !isRole(&m.Entry) {
+	if !ofRole(&m.Entry) {
 		f.Write = nodeUsername + "NAME with the node's name, if this user is one node's"
 		return
 	}
@@ -747,6 +810,7 @@ func (l *linter) mapGroups(name string) {
 		f.Write = groupAdvice("GROUP", nil)
 		return
 	}
+	f.Write = groupAdvice("GROUP", nil)
 	for _, field := range slices.Sorted(maps.Keys(items[0])) {
 		text, _ := items[0][field].(string)
 		group := groupOf(field, text)

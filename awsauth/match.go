@@ -60,3 +60,31 @@ func isRole(e *Entry) bool {
 	}
 	return e.Kind == Role
 }
+
+// meantRole is an entry under the ARN of the role whose session or instance profile
+// its ARN names. Any other entry comes back as it is.
+func meantRole(e Entry) Entry {
+	f := strings.SplitN(e.ARN, ":", 6)
+	if len(f) != 6 {
+		return e
+	}
+	resource, rest, _ := strings.Cut(f[5], "/")
+	switch strings.ToLower(resource) {
+	case "assumed-role":
+		if role, _, ok := cutLast(rest); ok {
+			rest = role
+		}
+	case "instance-profile":
+	default:
+		return e
+	}
+	f[2], f[5] = "iam", "role/"+rest
+	e.ARN = strings.Join(f, ":")
+	return e
+}
+
+// ofRole reports whether an entry is meant for those who assume a role.
+func ofRole(e *Entry) bool {
+	meant := meantRole(*e)
+	return isRole(&meant)
+}

@@ -49,12 +49,29 @@ func quoteBraces(_ Kind, lines []textLine) ([]textLine, []slip) {
 			}
 			out = line[:head] + `"` + trimmed + `"` + line[head+len(trimmed):]
 		}
-		if out != line {
+		if token := unfilledIn(line, out); out != line && token != "" {
+			found = append(found, slip{
+				rule: RuleTemplate, line: number, column: head + 1, message: fmt.Sprintf("a template was not filled in: YAML takes %s for a map", token),
+				write: "what " + strconv.Quote(token) + " stands for",
+			})
+		} else if out != line {
 			found = append(found, slip{rule: RuleUnquotedBraces, line: number, column: head + 1, message: "a value with {{…}} is not quoted, so YAML takes the braces for a map", write: "it in double quotes", certain: true})
 		}
 		return out
 	})
 	return written, found
+}
+
+// unfilledIn is what a template was to fill in of a line that had no quotes around it,
+// and has them in another one; or "".
+func unfilledIn(line, quoted string) string {
+	for _, token := range anyPlaceholder.FindAllString(line, -1) {
+		known := slices.Contains(placeholders, token) || placeholderOf(bareWordOf(token), false) != ""
+		if !known && strings.Count(quoted, `"`) > strings.Count(line, `"`) {
+			return token
+		}
+	}
+	return ""
 }
 
 // quoteInFlow quotes the values with {{ of a line that has brackets.

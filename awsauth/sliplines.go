@@ -685,15 +685,26 @@ func lineValues(_ Kind, lines []textLine) ([]textLine, []slip) {
 		case (first == '[' || first == '{'):
 			depth = max(opens(value), 0)
 		case p.field == "groups" && (value == "-" || strings.HasPrefix(value, "- ") || tightGroup(value)):
-			add(column(l.body, at), true, "the list of groups begins on the line of its field", "it on a line of its own, below groups:")
+			items, certain := inlineGroups(value)
+			write := "it on a line of its own, below groups:"
+			if len(items) > 1 {
+				write = "each group on a line of its own, below groups:"
+			}
+			add(column(l.body, at), certain, "the list of groups begins on the line of its field", write)
 			indent := p.keyCol + 2
 			if i+1 < len(lines) {
 				if next := partsOf(lines[i+1].body); next.dash && next.key == "" && next.col >= p.keyCol && !next.tab {
 					indent = next.col
 				}
 			}
-			out = append(out, textLine{l.number, strings.TrimRight(l.body[:at], " \t"), orBreak(l.eol)},
-				textLine{l.number, strings.Repeat(" ", indent) + value + tail, l.eol})
+			out = append(out, textLine{l.number, strings.TrimRight(l.body[:at], " \t"), orBreak(l.eol)})
+			for j, item := range items {
+				line := textLine{l.number, strings.Repeat(" ", indent) + item, orBreak(l.eol)}
+				if j+1 == len(items) {
+					line.body, line.eol = line.body+tail, l.eol
+				}
+				out = append(out, line)
+			}
 			continue
 		case first == '"' || first == '\'':
 			s := flowScanner{text: value}
@@ -715,6 +726,10 @@ func lineValues(_ Kind, lines []textLine) ([]textLine, []slip) {
 		case last == ':' && p.key != "":
 			add(column(l.body, at+len(value)-1), false, "the value ends with a colon, which YAML takes for a field", "the value in quotes, with what belongs behind the colon")
 			l.body = l.body[:at] + `"` + value + `"` + tail
+		case p.field != "" && joinedField.MatchString(value):
+			add(column(l.body, at+joinedField.FindStringIndex(value)[0]), false, "two fields stand on one line", "each field on a line of its own")
+		case p.key != "" && strings.Contains(value, ": ") && namedByColons.MatchString(strings.ReplaceAll(value, ": ", ":")):
+			add(column(l.body, at+strings.Index(value, ": ")), false, "the value holds a colon and a blank, which YAML takes for a field", "the value without the blank")
 		case p.key != "" && strings.Contains(value, ": "):
 			add(column(l.body, at+strings.Index(value, ": ")), false, "the value holds a colon and a blank, which YAML takes for a field", "the value in double quotes")
 			if !strings.ContainsAny(value, `"\`) {
@@ -729,8 +744,29 @@ func lineValues(_ Kind, lines []textLine) ([]textLine, []slip) {
 	return out, found
 }
 
+// namedByColons is what has colons in it and no blank behind them.
+var namedByColons = regexp.MustCompile(`^(?:arn|system):[^ ]*$`)
+
 // tightGroup reports whether a value is a group with a dash that has no blank.
 func tightGroup(value string) bool { return len(value) > 1 && value[0] == '-' && value[1] != '-' }
+
+// betweenGroups is what people write between groups that stand on one line.
+var betweenGroups = regexp.MustCompile(`,?[ \t]+-[ \t]*|,[ \t]*`)
+
+// inlineGroups are the lines of a list of groups that begins on the line of its field,
+// and whether there is no other reading: a comma alone may be one of a name.
+func inlineGroups(value string) (lines []string, certain bool) {
+	list := strings.TrimSpace(value[1:])
+	if list == "" || strings.ContainsAny(list, "\"'[]{}") {
+		return []string{value}, true
+	}
+	certain = !slices.ContainsFunc(betweenGroups.FindAllString(list, -1), func(s string) bool { return !strings.Contains(s, "-") })
+	for _, name := range betweenGroups.Split(list, -1) {
+		certain = certain && name != "" && !strings.ContainsAny(name, " \t")
+		lines = append(lines, "- "+name)
+	}
+	return lines, certain
+}
 
 // keyColIn is the offset of what follows the dash, in bytes of the line.
 func (p *lineParts) keyColIn(body string) int {

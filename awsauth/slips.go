@@ -2,6 +2,7 @@ package awsauth
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -210,7 +211,7 @@ func meantList(kind Kind, given []textLine, text string) []mapping {
 			named++
 		}
 		for _, g := range m.Groups {
-			if g == "" || strings.HasPrefix(g, "-") || strings.ContainsAny(g, "\r\n") {
+			if g == "" || strings.HasPrefix(g, "-") || strings.Contains(g, " -") || strings.ContainsAny(g, "\r\n") {
 				return nil // it would be the slip itself as a value
 			}
 		}
@@ -245,6 +246,10 @@ func (l *linter) slipsOf(kind Kind, p *ParseError, consequence string) bool {
 	certain := c.certain() && l.vacant(c.also)
 	for i, s := range c.slips {
 		f := l.slip(kind, s, Fatal, consequence)
+		if len(c.also) > 0 && !l.vacant(c.also) && strings.Contains(s.message, "inside the text of") {
+			keys := strings.Join(slices.Sorted(maps.Keys(c.also)), ", ")
+			f.Write = fmt.Sprintf("the list of %s alone, and the entries of %s in the %s that is there as well", kind.Key(), keys, keys)
+		}
 		if !certain {
 			continue
 		}

@@ -289,6 +289,55 @@ func sameReading(a, b []mapping) bool {
 	})
 }
 
+// Several groups on the line of their field are several, and never one with a dash in it.
+func TestGroupsOnOneLine(t *testing.T) {
+	t.Parallel()
+	const entry = "- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n  groups:"
+	for groups, want := range map[string]string{
+		" - system:bootstrappers - system:nodes":      "\n    - system:bootstrappers\n    - system:nodes\n",
+		" - system:bootstrappers, - system:nodes":     "\n    - system:bootstrappers\n    - system:nodes\n",
+		" -devs -ops # both":                          "\n    - devs\n    - ops # both\n",
+		" -system:masters":                            "\n    - system:masters\n",
+		" - devs, ops":                                "", // it may be one name
+		" - devs of a - ops":                          "",
+		"\n    devs -ops":                             "",
+		" - system:bootstrappers\n    - system:nodes": "\n    - system:bootstrappers\n    - system:nodes\n",
+	} {
+		data := document("mapRoles", entry+groups+"\n")
+		out, _ := Mend(data)
+		if want == "" {
+			want = groups + "\n"
+		}
+		if out["mapRoles"] != entry+want {
+			t.Errorf("%q becomes %q", groups, out["mapRoles"])
+		}
+		for _, f := range Lint(data) {
+			if strings.Contains(f.Write, "-ops") || strings.Contains(f.Write, "-system") {
+				t.Errorf("%q: write %s", groups, f.Write)
+			}
+		}
+	}
+}
+
+// A template that was not filled in is no value that lacks its quotes.
+func TestUnfilledBraces(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"- rolearn: {{ .Values.arn }}\n  username: a\n",
+		"- rolearn: arn:aws:iam::111122223333:role/a\n  username: {{ .Values.user }}\n",
+		"- {rolearn: arn:aws:iam::111122223333:role/a, username: a, groups: [{{group}}]}\n",
+		"{{- range .Values.roles }}\n- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n{{- end }}\n",
+	} {
+		data := document("mapRoles", text)
+		if found := Lint(data); found[0].Rule != RuleTemplate || found[0].Severity != Fatal || found[0].Mendable {
+			t.Errorf("%q: %+v", text, found[0])
+		}
+		if out, _ := Mend(data); !maps.Equal(out, data) {
+			t.Errorf("%q becomes %q", text, out["mapRoles"])
+		}
+	}
+}
+
 // A good document has no slip, whatever its style.
 func TestNoSlips(t *testing.T) {
 	t.Parallel()

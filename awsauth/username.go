@@ -244,7 +244,8 @@ func templateIn(s string) string {
 	}
 	for _, token := range templates.FindAllString(withoutPlaceholders(s), -1) {
 		braces := strings.HasPrefix(token, "{") && !strings.ContainsAny(token, ". \t|")
-		if braces || placeholderOf(bareWordOf(token), false) != "" {
+		// With $, # or % it is a tool's own: only the very name of a placeholder is none.
+		if braces || placeholderOf(bareWordOf(token), strings.ContainsRune("$#%", rune(token[0]))) != "" {
 			continue
 		}
 		return token

@@ -63,6 +63,9 @@ func read(name string, file []byte) ([]*Document, error) {
 	roots, err := decode(file)
 	if err != nil {
 		if manifestLine.Match(file) {
+			if line, why := outdented(file); line > 0 {
+				err = fmt.Errorf("line %d: %s", line, why)
+			}
 			return nil, fmt.Errorf("it is no YAML that kubectl could read: %w", err)
 		}
 		return []*Document{bare(name, file)}, nil // what is wrong with it, lint says
@@ -99,6 +102,50 @@ func read(name string, file []byte) ([]*Document, error) {
 
 // manifestLine tells a manifest that cannot be parsed from a bare text.
 var manifestLine = regexp.MustCompile(`(?m)^[ \t]*"?(?:kind|data)"?[ \t]*:`)
+
+// blockHead begins the text of a key as a block.
+var blockHead = regexp.MustCompile(`^( *)(?:- +)?["']?(mapRoles|mapUsers|mapAccounts)["']?:[ \t]*[|>][-+0-9]*[ \t]*(?:#.*)?[\r\n]*$`)
+
+// outdented is the first line by which a text of one of our keys ends before its end,
+// since it is indented by less than the text's first line; 0 where there is none. The
+// parser names the line of what is around.
+func outdented(file []byte) (line int, why string) {
+	name, outer, inner, comment := "", 0, -1, 0
+	for i, l := range splitLines(file) {
+		body := strings.TrimLeft(l, " ")
+		n := len(l) - len(body)
+		switch m := blockHead.FindStringSubmatch(l); {
+		case m != nil && (name == "" || n <= outer):
+			name, outer, inner, comment = m[2], len(m[1]), -1, 0
+		case name == "" || strings.TrimSpace(body) == "":
+		case inner < 0:
+			inner = n
+		case comment == 0 && n >= inner:
+		case comment == 0 && body[0] == '\t':
+			return i + 1, "a tab stands where YAML wants blanks"
+		case comment == 0 && body[0] == '#':
+			comment = i + 1
+		case n > outer || n == outer && body[0] == '-':
+			if comment > 0 {
+				return comment, fmt.Sprintf("the comment ends the text of %s, since it is indented by less than %s", name, blanks(inner))
+			}
+			return i + 1, fmt.Sprintf("it is indented by %s, and so ends the text of %s, of which the first line has %s", blanks(n), name, blanks(inner))
+		case body[0] != '#':
+			name = ""
+		}
+	}
+	return 0, ""
+}
+
+func blanks(n int) string {
+	switch n {
+	case 0:
+		return "none"
+	case 1:
+		return "1 blank"
+	}
+	return fmt.Sprintf("%d blanks", n)
+}
 
 // decode reads every document of a stream.
 func decode(file []byte) ([]*yaml.Node, error) {
@@ -332,8 +379,21 @@ func (d *Document) quotedLine(n *yaml.Node, line int) (fileLine, fileColumn int)
 	return fileLine, fileColumn
 }
 
+// splitLines splits a file where the parser does, which takes a carriage return alone
+// for the end of a line as well.
 func splitLines(file []byte) []string {
-	return slices.Collect(strings.Lines(string(file)))
+	var lines []string
+	for line := range strings.Lines(string(file)) {
+		for {
+			at := strings.IndexByte(line, '\r')
+			if at < 0 || at+1 == len(line) || line[at+1] == '\n' {
+				break
+			}
+			lines, line = append(lines, line[:at+1]), line[at+1:]
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // offset is the place of the parser's line and column, which counts characters.

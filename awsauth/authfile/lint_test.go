@@ -86,6 +86,35 @@ func TestFixInputs(t *testing.T) {
 	}
 }
 
+// A line that ends the text of a key too early is named, and not the line of data.
+func TestReadOutdented(t *testing.T) {
+	t.Parallel()
+	good := head("data:\n  mapRoles: |\n    - rolearn: arn:aws:iam::111122223333:role/a\n      username: a\n    - rolearn: arn:aws:iam::111122223333:role/b\n      username: b\n  mapUsers: |\n    []\n")
+	for want, file := range map[string]string{
+		"line 10: it is indented by 3 blanks, and so ends the text of mapRoles, of which the first line has 4 blanks": strings.Replace(good, "    - rolearn: arn:aws:iam::111122223333:role/b\n      ", "   - rolearn: arn:aws:iam::111122223333:role/b\n     ", 1),
+		"line 10: it is indented by 2 blanks, and so ends the text of mapRoles, of which the first line has 4 blanks": strings.Replace(good, "    - rolearn: arn:aws:iam::111122223333:role/b\n      ", "  - rolearn: arn:aws:iam::111122223333:role/b\n    ", 1),
+		"line 10: it is indented by 4 blanks, and so ends the text of mapRoles, of which the first line has 6 blanks": strings.Replace(good, "    - rolearn: arn:aws:iam::111122223333:role/a", "      rolearn: arn:aws:iam::111122223333:role/a", 1),
+		"line 10: a tab stands where YAML wants blanks":                                                               strings.Replace(good, "    - rolearn: arn:aws:iam::111122223333:role/b", "\t- rolearn: arn:aws:iam::111122223333:role/b", 1),
+		"line 12: a tab stands where YAML wants blanks":                                                               strings.Replace(good, "  mapUsers", "\tmapUsers", 1),
+		"line 10: the comment ends the text of mapRoles, since it is indented by less than 4 blanks":                  strings.Replace(good, "    - rolearn: arn:aws:iam::111122223333:role/b", "# b\n    - rolearn: arn:aws:iam::111122223333:role/b", 1),
+		"line 4: mapping values are not allowed in this context":                                                      strings.Replace(good, "name: aws-auth", "name: aws-auth: x", 1),
+	} {
+		if _, err := authfile.Read("f.yaml", []byte(file)); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// A carriage return alone ends a line, too: it is mended as any other.
+func TestFixCarriageReturns(t *testing.T) {
+	t.Parallel()
+	good := strings.ReplaceAll(head("data:\n"+list), "\n", "\r")
+	after, _, err := read(t, "f.yaml", strings.ReplaceAll(good, "- rolearn", "-rolearn"))[0].Fix()
+	if err != nil || string(after) != good {
+		t.Errorf("%v: %q, want %q", err, after, good)
+	}
+}
+
 // changedLines are the lines that one text has and the other has not.
 func changedLines(before, after string) []string {
 	a, b := strings.Split(before, "\n"), strings.Split(after, "\n")

@@ -145,7 +145,7 @@ func (d *Document) insert(file []byte, p place, added map[string]string) ([]byte
 		end--
 	}
 	eol := lineEnd(head)
-	if !strings.HasSuffix(lines[end-1], "\n") {
+	if !strings.ContainsAny(lines[end-1], "\r\n") {
 		lines[end-1] += eol
 	}
 	text := strings.Join(lines[:end], "")
@@ -156,8 +156,8 @@ func (d *Document) insert(file []byte, p place, added map[string]string) ([]byte
 }
 
 func lineEnd(line string) string {
-	if strings.HasSuffix(line, "\r\n") {
-		return "\r\n"
+	if end := line[len(strings.TrimRight(line, "\r\n")):]; end != "" {
+		return end
 	}
 	return "\n"
 }
@@ -276,10 +276,7 @@ var indentMark = regexp.MustCompile(`[|>][+-]?([1-9])[+-]?[ \t]*(?:#.*)?\r?\n?$`
 func (d *Document) block(file []byte, p place, header, text string) []byte {
 	lines := splitLines(file)
 	head := lines[p.value.Line-1]
-	eol := "\n"
-	if strings.HasSuffix(head, "\r\n") {
-		eol = "\r\n"
-	}
+	eol := lineEnd(head)
 	keyIndent := len(head) - len(strings.TrimLeft(head, " -"))
 	indent := -1
 	if m := indentMark.FindStringSubmatch(head); m != nil {
@@ -322,7 +319,7 @@ func (d *Document) block(file []byte, p place, header, text string) []byte {
 		out.WriteString(eol)
 	}
 	rest := strings.Join(lines[end:], "")
-	if end == len(lines) && len(lines) > 0 && !strings.HasSuffix(lines[len(lines)-1], "\n") {
+	if end == len(lines) && len(lines) > 0 && !strings.ContainsAny(lines[len(lines)-1], "\r\n") {
 		return []byte(strings.TrimSuffix(out.String(), eol))
 	}
 	return []byte(out.String() + rest)
