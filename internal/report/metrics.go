@@ -134,7 +134,7 @@ var (
 	descBytes       = prometheus.NewDesc("rolecall_aws_auth_bytes", "Size of aws-auth; the API server takes 1048576.", nil, nil)
 	descMalformed   = prometheus.NewDesc("rolecall_aws_auth_malformed", "1 while the authenticator cannot read aws-auth, or it is gone, and nothing is put back.", nil, nil)
 	descSuccess     = prometheus.NewDesc("rolecall_source_last_success_timestamp_seconds", "When all sources of a kind were last read wholly.", []string{"source"}, nil)
-	descFailed      = prometheus.NewDesc("rolecall_sources_failed", "Sources of a kind that could not be read and whose entries stay as they are.", []string{"source"}, nil)
+	descFailed      = prometheus.NewDesc("rolecall_sources_failed", "Sources of a kind that could not be read, or have been silent for 15 s, and whose entries stay as they are.", []string{"source"}, nil)
 	stateCollection = []*prometheus.Desc{descEntries, descForeign, descNodeRoles, descMissing, descUnbelieved, descConflicts, descRefused, descHeld, descLeft, descElsewhere, descHistory, descAddOnly, descBytes, descMalformed, descSuccess, descFailed}
 )
 

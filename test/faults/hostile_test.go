@@ -222,7 +222,7 @@ var labelValues = map[string]*regexp.Regexp{
 	"node":      regexp.MustCompile(`^(true|false)$`),
 	"kind":      regexp.MustCompile(`^(role|user|account)$`),
 	"object":    regexp.MustCompile(`^(aws-auth|ledger|revision)$`),
-	"result":    regexp.MustCompile(`^(ok|conflict|error|unchanged|changed|malformed|elsewhere|written|fresh|loaded|invalid|unreadable|denied|throttled|not_found|timeout|truncated|unreachable|other)$`),
+	"result":    regexp.MustCompile(`^(ok|conflict|error|unchanged|changed|malformed|elsewhere|immutable|written|fresh|loaded|invalid|unreadable|denied|throttled|not_found|timeout|truncated|unreachable|other)$`),
 	"operation": regexp.MustCompile(`^(ListRoles|GetGroup|GetCallerIdentity|AssumeRole|AssumeRoleWithWebIdentity|DescribeInstances|GetInstanceProfile)$`),
 	"reason":    regexp.MustCompile(`^(deleted|malformed)$`),
 	"hash":      regexp.MustCompile(`^[0-9a-f]{12}$`),
