@@ -194,7 +194,9 @@ func misjudgedLint(data map[string]string) string {
 	// A key that is called unreadable is lost there, and no other is.
 	var lost []string
 	for _, f := range found {
-		if f.Severity == awsauth.Fatal && slices.Contains(unreadable, f.Rule) && !slices.Contains(lost, f.Key) {
+		// A template is that of a key where it is of no entry.
+		whole := slices.Contains(unreadable, f.Rule) || f.Rule == awsauth.RuleTemplate && f.ARN == ""
+		if f.Severity == awsauth.Fatal && whole && !slices.Contains(lost, f.Key) {
 			lost = append(lost, f.Key)
 		}
 	}
