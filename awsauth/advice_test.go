@@ -205,7 +205,8 @@ func TestAdviceOfSlips(t *testing.T) {
 		},
 		"mapGroups with a field of its own": {document("mapGroups", "- group: devs\n"), RuleMisspeltKey, groupAdvice("GROUP", nil)},
 		"two spellings of a key": {
-			map[string]string{"mapRoles": document("x", a)["x"], "maproles": document("x", a)["x"]}, RuleMisspeltKey,
+			map[string]string{"mapRoles": document("x", a)["x"], "maproles": document("x", a)["x"]},
+			RuleMisspeltKey,
 			"its entries in mapRoles, which is there as well",
 		},
 		"a key inside another, and beside it": {
@@ -220,7 +221,8 @@ func TestAdviceOfSlips(t *testing.T) {
 		"a sentence for a name":                 {document("mapRoles", "- rolearn: ROLE\n  username: team: a\n"), RuleUnreadableKey, "the value in double quotes"},
 		"user in place of a name":               {document("mapRoles", "- rolearn: ROLE\n  user: ana\n"), RuleEmptyUsername, `username: "ana", in place of "user"`},
 		"masters that another entry keeps from answering": {
-			map[string]string{"mapRoles": document("x", "- rolearn: ROLE\n  username: a\n  groups: [system:masters]\n- rolearn: ROLE\n  username: a\n")["x"]}, RuleNoMasters,
+			map[string]string{"mapRoles": document("x", "- rolearn: ROLE\n  username: a\n  groups: [system:masters]\n- rolearn: ROLE\n  username: a\n")["x"]},
+			RuleNoMasters,
 			"an entry for those who operate the cluster",
 		},
 	} {
